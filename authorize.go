@@ -1,0 +1,493 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"html"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grantwell/oauth/internal/derive"
+	"github.com/grantwell/oauth/internal/form"
+)
+
+const (
+	maxQuery      = 16 << 10 // bytes of an authorization request
+	maxHandleText = 4 << 10  // characters of an interaction handle
+)
+
+// An authorizeRequest is what the authorization endpoint was asked for.
+type authorizeRequest struct {
+	params      *form.Values
+	client      *Client
+	redirectURI string
+	grants      []AuthorizeGrant
+	fragment    bool // the answer goes into the fragment
+	state       string
+	scopes      []string
+	resources   []string
+	issue       Issue // of all grants, merged
+}
+
+// A redirection is an answer by way of the browser.
+type redirection struct {
+	uri      string
+	fragment bool
+	fields   Fields
+}
+
+// serveAuthorize is the authorization endpoint.
+func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) *refusal {
+	if r.Method == http.MethodPost {
+		if err := parsePost(w, r); err != nil {
+			return s.unplaced(w, r, err)
+		}
+	}
+	if interactionHandle(r) != "" {
+		return s.continueInteraction(w, r)
+	}
+	if r.Method == http.MethodPost {
+		return s.restate(w, r)
+	}
+	params := form.ParseQuery(r.URL.RawQuery, maxQuery)
+	a, failure := s.locate(r.Context(), params)
+	clientID := ""
+	if a != nil && a.client != nil {
+		clientID = a.client.ID
+	}
+	event := Event{ClientID: clientID}
+	if err := s.guard(w, r, nameAuthorize, clientID); err != nil {
+		return &refusal{Error: err, event: event}
+	}
+	if failure != nil { // a page, never a redirect, until client and redirect URI are right
+		return &refusal{Error: failure, event: event}
+	}
+	if err := s.examine(r.Context(), a); err != nil {
+		return s.back(a, err, event)
+	}
+	in, err := s.newInteraction(w, r, a)
+	if err != nil {
+		return s.back(a, err, event)
+	}
+	s.cfg.Interact(w, r, in)
+	return nil
+}
+
+// unplaced refuses a request that could not be read far enough to know whose it is.
+func (s *Server) unplaced(w http.ResponseWriter, r *http.Request, err *Error) *refusal {
+	if e := s.guard(w, r, nameAuthorize, ""); e != nil {
+		err = e
+	}
+	return &refusal{Error: err}
+}
+
+// parsePost reads a form that was posted by a page of the host or by a client.
+// A page may repeat a field, so this is net/http's reader, bounded.
+func parsePost(w http.ResponseWriter, r *http.Request) *Error {
+	if r.PostForm == nil {
+		r.Body = http.MaxBytesReader(w, r.Body, form.MaxBody)
+	}
+	if err := r.ParseForm(); err != nil {
+		e := refuse(InvalidRequest, "The request is malformed")
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			e.Status = http.StatusRequestEntityTooLarge
+		}
+		return e
+	}
+	return nil
+}
+
+// restate answers a request that was posted with the same request as a GET: the
+// browser's cookie does not come with a POST from another site.
+func (s *Server) restate(w http.ResponseWriter, r *http.Request) *refusal {
+	query := r.Form.Encode()
+	for name := range r.Form {
+		if secretParameter(name) {
+			return s.unplaced(w, r, refuse(InvalidRequest, "The request has a parameter that must not be in a URL"))
+		}
+	}
+	if len(query) > maxQuery {
+		return s.unplaced(w, r, refuse(InvalidRequest, "The request is too long"))
+	}
+	if err := s.guard(w, r, nameAuthorize, ""); err != nil {
+		return &refusal{Error: err}
+	}
+	noStore(w.Header())
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	http.Redirect(w, r, s.endpoints[nameAuthorize].url+"?"+query, http.StatusSeeOther)
+	return nil
+}
+
+func secretParameter(name string) bool { return form.Secret(name) }
+
+// locate finds the client and the redirect URI of a request. Until both are
+// right nothing may be redirected (RFC 6749, section 4.1.2.1).
+func (s *Server) locate(ctx context.Context, params *form.Values) (*authorizeRequest, *Error) {
+	a := &authorizeRequest{params: params}
+	for _, name := range [...]string{"client_id", "redirect_uri"} {
+		if err := params.ErrOf(name); err != nil {
+			return a, fromForm(err)
+		}
+	}
+	id := params.Get("client_id")
+	if id == "" {
+		return a, missing("client_id")
+	}
+	var err *Error
+	if a.client, err = s.client(ctx, id); err != nil {
+		return a, err
+	}
+	if a.client == nil {
+		return a, &Error{Code: InvalidRequest, Description: "The client is unknown", Parameter: "client_id"}
+	}
+	uri, ok := matchRedirect(a.client, params.Get("redirect_uri"))
+	if !ok {
+		return a, &Error{Code: InvalidRequest, Description: "The redirect URI is not one of the client's", Parameter: "redirect_uri"}
+	}
+	a.redirectURI = uri
+	if params.ErrOf("state") == nil {
+		a.state = params.Get("state")
+	}
+	return a, nil
+}
+
+// examine checks the rest of a request. Its errors go to the client.
+func (s *Server) examine(ctx context.Context, a *authorizeRequest) *Error {
+	responseType := a.params.Get("response_type")
+	words := strings.Fields(responseType)
+	slices.Sort(words)
+	a.grants = s.authorizeGrants[strings.Join(words, " ")]
+	// OAuth 2.0 Multiple Response Types, section 5: whatever gives a token answers in the fragment.
+	a.fragment = slices.ContainsFunc(words, func(w string) bool { return w != "code" && w != "none" }) && a.params.ErrOf("response_type") == nil
+	if err := a.params.Err(); err != nil {
+		return fromForm(err)
+	}
+	if responseType == "" {
+		return missing("response_type")
+	}
+	if a.grants == nil {
+		return &Error{Code: UnsupportedResponseType, Description: "The response type is not supported", Parameter: "response_type"}
+	}
+	if err := a.readMode(); err != nil {
+		return err
+	}
+	for _, g := range a.grants {
+		if !a.client.May(g.GrantType()) {
+			return refuse(UnauthorizedClient, "The client may not use this response type")
+		}
+	}
+	var err *Error
+	if a.scopes, err = s.scopes.requested(a.client, a.params.Get("scope")); err != nil {
+		return err
+	}
+	if a.resources, err = s.requestedResources(a.params); err != nil {
+		return err
+	}
+	return a.decide(ctx)
+}
+
+// readMode reads response_mode: where the answer goes.
+func (a *authorizeRequest) readMode() *Error {
+	switch mode := a.params.Get("response_mode"); {
+	case mode == "":
+	case mode == "query" && !a.fragment:
+	case mode == "fragment":
+		a.fragment = true
+	default:
+		return &Error{Code: InvalidRequest, Description: "The response mode is not supported here", Parameter: "response_mode"}
+	}
+	return nil
+}
+
+// decide asks the grants of the response type what to issue, and merges it.
+func (a *authorizeRequest) decide(ctx context.Context) *Error {
+	a.issue = Issue{}
+	for _, g := range a.grants {
+		issue, err := g.Authorize(ctx, &AuthorizeRequest{Client: a.client, RedirectURI: a.redirectURI,
+			Scopes: slices.Clone(a.scopes), params: a.params})
+		switch {
+		case err != nil:
+			return asError(err)
+		case issue == nil || (!issue.Code && !issue.AccessToken):
+			return broken(errors.New("the grant issues nothing"))
+		}
+		a.issue.Code = a.issue.Code || issue.Code
+		a.issue.AccessToken = a.issue.AccessToken || issue.AccessToken
+		if issue.CodeChallenge != "" {
+			a.issue.CodeChallenge = issue.CodeChallenge
+		}
+	}
+	if a.issue.AccessToken && !a.fragment {
+		return broken(errors.New("an access token would be in the query"))
+	}
+	return nil
+}
+
+// back sends an error to the client, with state and iss.
+func (s *Server) back(a *authorizeRequest, err *Error, event Event) *refusal {
+	if err.Status == http.StatusTooManyRequests {
+		return &refusal{Error: err, event: event}
+	}
+	to := &redirection{uri: a.redirectURI, fragment: a.fragment}
+	to.fields.Set("error", string(err.Code))
+	if d := printable(err.Description); d != "" {
+		to.fields.Set("error_description", d)
+	}
+	if err.URI != "" {
+		to.fields.Set("error_uri", err.URI)
+	}
+	s.finish(a, to)
+	return &refusal{Error: err, event: event, redirect: to}
+}
+
+// finish adds what no hook can drop: state and iss (RFC 9207, section 2).
+func (s *Server) finish(a *authorizeRequest, to *redirection) {
+	to.fields.Delete("state")
+	to.fields.Delete("iss")
+	if a.state != "" {
+		to.fields.Set("state", a.state)
+	}
+	if !s.cfg.InsecureOmitIssuer {
+		to.fields.Set("iss", s.cfg.Issuer)
+	}
+}
+
+// redirect sends the browser to the client.
+func (s *Server) redirect(w http.ResponseWriter, r *http.Request, to *redirection) {
+	params, err := to.fields.encode()
+	if err != nil {
+		s.refused(w, r, nameAuthorize, &refusal{Error: broken(err)})
+		return
+	}
+	noStore(w.Header())
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	separator := "?"
+	switch {
+	case to.fragment:
+		separator = "#"
+	case strings.HasSuffix(to.uri, "?") || strings.HasSuffix(to.uri, "&"):
+		separator = ""
+	case strings.Contains(to.uri, "?"): // RFC 6749, section 3.1.2: a query that is there stays
+		separator = "&"
+	}
+	// RFC 9700, section 4.12: 303, so that no form is posted on to the client.
+	w.Header().Set("Location", to.uri+separator+params)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// approve is the commit of an approval: one Create, whose ID the handle decides.
+func (s *Server) approve(ctx context.Context, in *Interaction, ap Approval) (*redirection, *refusal) {
+	a := in.request
+	event := Event{ClientID: a.client.ID, Subject: ap.Subject, Authorization: authorizationID(in.id)}
+	if err := s.recheck(ctx, in); err != nil {
+		return nil, &refusal{Error: err, event: event}
+	}
+	fail := func(err *Error) (*redirection, *refusal) { return nil, s.back(a, err, event) }
+	if err := in.checkApproval(&ap); err != nil {
+		return fail(err)
+	}
+	grantType := a.grants[0].GrantType()
+	var z authorization
+	if err := s.newAuthorization(&z, in.id, a.client, grantType, ap); err != nil {
+		return fail(err)
+	}
+	policy, err := s.policy(ctx, PolicyRequest{Client: a.client, GrantType: grantType, Subject: ap.Subject,
+		Scopes: slices.Clone(ap.Scopes), Extra: ap.Extra})
+	if err != nil {
+		return fail(err)
+	}
+	to, accessEnd, err := s.planApproval(ctx, in, &z, policy)
+	if err != nil {
+		return fail(err)
+	}
+	z.extend(policy, accessEnd)
+	no := s.carryOut(ctx, &plan{issued: Issued{Subject: ap.Subject, Authorization: z.rec.ID},
+		write: func(time.Time) (write, error) { return write{create: true, rec: s.encodeAuthorization(&z)}, nil }})
+	if no != nil && errors.Is(no.Error, errRaceLost) {
+		if to, err = s.approvedBefore(ctx, in, &z); err != nil {
+			return nil, &refusal{Error: err, event: event}
+		}
+		return to, nil
+	}
+	if no != nil {
+		return fail(no.Error)
+	}
+	event.Type, event.Endpoint, event.GrantType, event.Scopes = EventApproved, nameAuthorize, grantType, ap.Scopes
+	s.emit(ctx, event)
+	return to, nil
+}
+
+// recheck makes sure that client and redirect URI are still right when the
+// approval comes.
+func (s *Server) recheck(ctx context.Context, in *Interaction) *Error {
+	a := in.request
+	if !s.now().Before(in.expires) {
+		return refuse(InvalidRequest, "The request has expired")
+	}
+	c, err := s.client(ctx, a.client.ID)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		return refuse(InvalidRequest, "The client is unknown")
+	}
+	if uri, ok := matchRedirect(c, a.params.Get("redirect_uri")); !ok || uri != a.redirectURI {
+		return refuse(InvalidRequest, "The redirect URI is not one of the client's")
+	}
+	a.client = c
+	return nil
+}
+
+// newAuthorization fills in the record of something that was just approved.
+func (s *Server) newAuthorization(z *authorization, id [16]byte, c *Client, grantType string, ap Approval) *Error {
+	if err := ap.check(); err != nil {
+		return broken(err)
+	}
+	now := s.now()
+	z.rec = Record{Realm: s.cfg.Realm, ID: authorizationID(id), Kind: KindAuthorization,
+		ClientID: c.ID, Subject: ap.Subject, CreatedAt: fromMillis(millis(now))}
+	z.head = head{keyID: s.ring.First(), nonce: newNonce(), rotated: millis(now)}
+	z.grant = grantPart{Type: grantType, Scopes: ap.Scopes, Resources: ap.Resources,
+		ACR: ap.ACR, AMR: ap.AMR, Session: ap.Session, Extra: ap.Extra}
+	if !ap.AuthTime.IsZero() {
+		z.grant.AuthTime = ap.AuthTime.Unix()
+	}
+	if len(ap.Extra) > 0 || z.grant.AuthTime != 0 || ap.ACR != "" || len(ap.AMR) > 0 {
+		z.head.flags |= flagDetails
+	}
+	return nil
+}
+
+// planApproval makes the code, the access token or both, and what is stored of
+// them.
+func (s *Server) planApproval(ctx context.Context, in *Interaction, z *authorization, p Policy) (*redirection, time.Time, *Error) {
+	a, now := in.request, s.now()
+	end := now.Add(p.RefreshAbsolute)
+	z.grant.End, z.grant.HandleEnd = millis(end), millis(in.expires)
+	z.head.idleEnd = min(millis(now.Add(p.RefreshIdle)), z.grant.End)
+	issued := Issued{Endpoint: nameAuthorize, Client: a.client, GrantType: z.grant.Type, Authorization: z.rec.ID,
+		Subject: z.rec.Subject, Requested: a.scopes, Scopes: z.grant.Scopes, Resources: z.grant.Resources,
+		Extra: z.grant.Extra, IssuedAt: now, ExpiresAt: now.Add(p.Code)}
+	to := &redirection{uri: a.redirectURI, fragment: a.fragment}
+	if a.issue.Code {
+		z.code = codePart{Expires: millis(now.Add(p.Code)), RedirectURI: a.redirectURI,
+			Sent: a.params.Has("redirect_uri"), Challenge: a.issue.CodeChallenge}
+		if err := z.set("code", z.code); err != nil {
+			return nil, now, broken(err)
+		}
+		to.fields.Set("code", s.codeText(z, in.id))
+	}
+	if err := z.set("grant", z.grant); err != nil {
+		return nil, now, broken(err)
+	}
+	accessEnd := now
+	if a.issue.AccessToken {
+		at := accessToken{record: in.id, version: 1, clientID: a.client.ID, subject: z.rec.Subject,
+			scopes: z.grant.Scopes, audience: s.audience(z.grant.Resources)}
+		at.live(now, earliest(now.Add(p.Access), end))
+		text, err := s.signAccessToken(ctx, &at, &z.head.nonce)
+		if err != nil {
+			return nil, now, unavailable(err)
+		}
+		accessEnd = time.Unix(at.expires, 0)
+		issued.ExpiresAt = accessEnd
+		to.fields.Set("access_token", text) // RFC 6749, section 4.2.2
+		to.fields.Set("token_type", "Bearer")
+		to.fields.Set("expires_in", at.expires-at.issued)
+		to.fields.Set("scope", strings.Join(at.scopes, " "))
+	}
+	if err := s.respond(ctx, &issued, to, a); err != nil {
+		return nil, now, err
+	}
+	return to, accessEnd, nil
+}
+
+// respond runs the host's hook over a redirect and adds what it cannot drop.
+func (s *Server) respond(ctx context.Context, issued *Issued, to *redirection, a *authorizeRequest) *Error {
+	if s.cfg.Respond != nil {
+		if err := s.cfg.Respond(ctx, issued, &to.fields); err != nil {
+			return asError(err)
+		}
+	}
+	s.finish(a, to)
+	return nil
+}
+
+// codeText is the code of an authorization: generation 0 of its chain.
+func (s *Server) codeText(z *authorization, id [16]byte) string {
+	raw, _ := s.ring.Derive(derive.Code, z.head.keyID, id, 0, &z.head.nonce)
+	return derive.Encode("", false, raw)
+}
+
+// approvedBefore answers a second approval of one handle, as a double click makes
+// it: the same code again while it is open and the decision is the same.
+func (s *Server) approvedBefore(ctx context.Context, in *Interaction, again *authorization) (*redirection, *Error) {
+	used := refuse(InvalidRequest, "The request was answered already")
+	rec, err := s.get(ctx, authorizationID(in.id), KindAuthorization)
+	switch {
+	case isNotFound(err):
+		return nil, used
+	case err != nil:
+		return nil, unavailable(err)
+	}
+	z, err := s.decodeAuthorization(rec)
+	a := in.request
+	if err != nil || z.head.flags&flagEnded != 0 || z.head.generation != 0 || z.code.Expires <= millis(s.now()) ||
+		!a.issue.Code || a.issue.AccessToken || rec.ClientID != a.client.ID || rec.Subject != again.rec.Subject ||
+		!sameSet(z.grant.Scopes, again.grant.Scopes) || !s.ring.Has(z.head.keyID) {
+		return nil, used
+	}
+	issued := Issued{Endpoint: nameAuthorize, Client: a.client, GrantType: z.grant.Type, Authorization: rec.ID,
+		Subject: rec.Subject, Requested: a.scopes, Scopes: z.grant.Scopes, Resources: z.grant.Resources,
+		Extra: z.grant.Extra, IssuedAt: rec.CreatedAt, ExpiresAt: fromMillis(z.code.Expires)}
+	to := &redirection{uri: a.redirectURI, fragment: a.fragment}
+	to.fields.Set("code", s.codeText(z, in.id))
+	if err := s.respond(ctx, &issued, to, a); err != nil {
+		return nil, err
+	}
+	return to, nil
+}
+
+// printable leaves the characters that an error_description may have (RFC 6749,
+// section 4.1.2.1).
+func printable(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return -1
+		}
+		return c
+	}, text)
+}
+
+// writePage is the plain page of a request that cannot be answered by redirect.
+func writePage(w http.ResponseWriter, e *Error) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(e.HTTPStatus())
+	text := html.EscapeString(printable(e.Description))
+	if text == "" {
+		text = html.EscapeString(string(e.Code))
+	}
+	//nolint:errcheck // the browser is gone: there is nobody to tell
+	w.Write([]byte("<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">" +
+		"<title>Sign-in request refused</title>\n<h1>This sign-in request cannot be answered</h1>\n<p>" + text + ".</p>\n" +
+		"<p>Go back to the application and start again.</p>\n</html>\n"))
+}
+
+// hostOf is the host of a redirect URI, or its scheme where it has no host.
+func hostOf(uri string) string {
+	u, err := url.Parse(uri)
+	switch {
+	case err != nil:
+		return ""
+	case u.Host == "":
+		return u.Scheme
+	}
+	return u.Host
+}

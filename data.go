@@ -1,0 +1,317 @@
+package oauth
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/grantwell/oauth/internal/derive"
+)
+
+// Data of every record is a JSON object. Its first member is the head, of fixed
+// length, so that the check of an access token reads that alone. Then come the
+// members of its kind, and members that only another version of this library
+// knows, which an update leaves byte for byte. The last member of an
+// authorization is a MAC over everything else.
+
+// A head is the part of Data that every kind has.
+type head struct {
+	flags      uint16
+	keyID      byte   // of the secret that derived the current generation
+	generation uint32 // 0: the code is open or there was none; 1: the first refresh token
+	rotated    int64  // when the current generation was made; times are Unix milliseconds
+	idleEnd    int64  // the end of the refresh token if it is not used
+	floor      int64  // access tokens with a lower version are revoked
+	nonce      [32]byte
+	mark       [8]byte // of this very write
+}
+
+const (
+	headFormat = 1
+	headSize   = 72 // bytes: 96 characters, without spare bits
+
+	flagEnded     = 1 << 0 // revoked, or ended by a replay
+	flagNoRefresh = 1 << 1 // policy gave no refresh token
+	flagDetails   = 1 << 2 // the approval said more than a token carries: Extra, AuthTime, ACR, AMR
+)
+
+const (
+	headPrefix = `{"head":"`
+	headEnd    = len(headPrefix) + headSize/3*4 // where the closing quote stands
+)
+
+var (
+	errNewerFormat = errors.New("oauth: the record was written by a newer version of this library")
+	errAltered     = errors.New("oauth: the record was altered")
+)
+
+func (h *head) appendTo(b []byte) []byte {
+	var raw [headSize]byte
+	raw[0] = headFormat
+	binary.BigEndian.PutUint16(raw[1:], h.flags)
+	raw[3] = h.keyID
+	binary.BigEndian.PutUint32(raw[4:], h.generation)
+	binary.BigEndian.PutUint64(raw[8:], uint64(h.rotated))
+	binary.BigEndian.PutUint64(raw[16:], uint64(h.idleEnd))
+	binary.BigEndian.PutUint64(raw[24:], uint64(h.floor))
+	copy(raw[32:64], h.nonce[:])
+	copy(raw[64:72], h.mark[:])
+	b = append(b, headPrefix...)
+	b = base64.RawURLEncoding.AppendEncode(b, raw[:])
+	return append(b, '"')
+}
+
+// parseHead reads the head of a record. Empty Data means that the record was
+// erased: that is a head that says it has ended.
+func parseHead(data []byte) (head, error) {
+	if len(data) == 0 {
+		return head{flags: flagEnded}, nil
+	}
+	if len(data) <= headEnd+1 || !bytes.HasPrefix(data, []byte(headPrefix)) || data[headEnd] != '"' {
+		return head{}, errAltered
+	}
+	var raw [headSize]byte
+	if n, err := base64.RawURLEncoding.Strict().Decode(raw[:], data[len(headPrefix):headEnd]); err != nil || n != headSize {
+		return head{}, errAltered
+	}
+	if raw[0] > headFormat {
+		return head{}, errNewerFormat
+	}
+	h := head{
+		flags:      binary.BigEndian.Uint16(raw[1:]),
+		keyID:      raw[3],
+		generation: binary.BigEndian.Uint32(raw[4:]),
+		rotated:    int64(binary.BigEndian.Uint64(raw[8:])),
+		idleEnd:    int64(binary.BigEndian.Uint64(raw[16:])),
+		floor:      int64(binary.BigEndian.Uint64(raw[24:])),
+	}
+	copy(h.nonce[:], raw[32:64])
+	copy(h.mark[:], raw[64:72])
+	return h, nil
+}
+
+// A member is one name and value of Data; value is JSON as it stands there.
+type member struct {
+	name  string
+	value []byte
+}
+
+const maxData = 64 << 10 // bytes of Data that this library writes or reads
+
+// splitMembers takes a JSON object apart without reading into its members.
+func splitMembers(data []byte) ([]member, error) {
+	if len(data) > maxData || !json.Valid(data) {
+		return nil, errAltered
+	}
+	rest := bytes.TrimSpace(data)
+	if rest[0] != '{' {
+		return nil, errAltered
+	}
+	rest = skipSpace(rest[1:])
+	var all []member
+	for rest[0] != '}' {
+		quoted := rest[:valueEnd(rest)]
+		var name string
+		if err := json.Unmarshal(quoted, &name); err != nil {
+			return nil, errAltered
+		}
+		rest = skipSpace(rest[len(quoted):])
+		rest = skipSpace(rest[1:]) // the colon
+		end := valueEnd(rest)
+		all = append(all, member{name, rest[:end:end]})
+		rest = skipSpace(rest[end:])
+		if rest[0] == ',' {
+			rest = skipSpace(rest[1:])
+		}
+	}
+	return all, nil
+}
+
+func skipSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
+
+// valueEnd is where the JSON value at the start of b ends. b is valid JSON from
+// there on.
+func valueEnd(b []byte) int {
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		switch {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+			if !inString && depth == 0 {
+				return i + 1
+			}
+		case inString:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth == 0 {
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case depth == 0 && (c == ',' || c == ':' || c <= ' '):
+			return i
+		}
+	}
+	return len(b)
+}
+
+// A codePart is the request behind an authorization code.
+type codePart struct {
+	Expires     int64  `json:"expires"`       // Unix milliseconds
+	RedirectURI string `json:"redirect_uri"`  // where the code was sent
+	Sent        bool   `json:"redirect_sent"` // the request named it: then the token request must too
+	Challenge   string `json:"code_challenge,omitempty"`
+	Redeemed    int64  `json:"redeemed,omitempty"` // Unix milliseconds
+}
+
+// A grantPart is what the resource owner approved.
+type grantPart struct {
+	Type      string            `json:"type"` // the grant type that began it
+	Scopes    []string          `json:"scopes"`
+	Resources []string          `json:"resources,omitempty"`
+	End       int64             `json:"end"` // Unix milliseconds: the absolute end
+	HandleEnd int64             `json:"handle_end,omitempty"`
+	AuthTime  int64             `json:"auth_time,omitempty"` // Unix seconds
+	ACR       string            `json:"acr,omitempty"`
+	AMR       []string          `json:"amr,omitempty"`
+	Session   string            `json:"session,omitempty"`
+	Extra     map[string]string `json:"extra,omitempty"`
+}
+
+// An authorization is a record taken apart.
+type authorization struct {
+	rec     Record
+	head    head
+	members []member // all but head and mac, in order
+	code    codePart // zero: there was none
+	grant   grantPart
+}
+
+// decodeAuthorization takes a record apart whose MAC is right.
+func (s *Server) decodeAuthorization(rec Record) (*authorization, error) {
+	h, err := parseHead(rec.Data)
+	if err != nil || h.flags&flagEnded != 0 {
+		return &authorization{rec: rec, head: h}, err
+	}
+	all, err := splitMembers(rec.Data)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) < 2 || all[0].name != "head" || all[len(all)-1].name != "mac" || !s.checkMAC(rec, all[len(all)-1].value) {
+		return nil, errAltered
+	}
+	a := &authorization{rec: rec, head: h, members: all[1 : len(all)-1]}
+	for _, m := range a.members {
+		switch m.name {
+		case "code":
+			err = json.Unmarshal(m.value, &a.code)
+		case "grant":
+			err = json.Unmarshal(m.value, &a.grant)
+		}
+		if err != nil {
+			return nil, errAltered
+		}
+	}
+	return a, nil
+}
+
+const (
+	macMember = `,"mac":"`
+	macSize   = 1 + 32 // key id and MAC: 44 characters, without spare bits
+	macText   = macSize / 3 * 4
+	macTail   = len(macMember) + macText + len(`"}`)
+)
+
+// checkMAC checks the last member of Data over everything before it.
+func (s *Server) checkMAC(rec Record, value []byte) bool {
+	cut := len(rec.Data) - macTail
+	if cut < 0 || len(value) != macText+2 || !bytes.HasPrefix(rec.Data[cut:], []byte(macMember)) {
+		return false
+	}
+	var raw [macSize]byte
+	n, err := base64.RawURLEncoding.Strict().Decode(raw[:], value[1:len(value)-1])
+	if err != nil || n != macSize {
+		return false
+	}
+	want, ok := s.recordMAC(raw[0], rec, rec.Data[:cut])
+	return ok && subtle.ConstantTimeCompare(want[:], raw[1:]) == 1
+}
+
+func (s *Server) recordMAC(keyID byte, rec Record, data []byte) ([32]byte, bool) {
+	return s.ring.MAC(derive.Data, keyID, []byte(rec.ID), []byte(rec.Kind), []byte(rec.ClientID), []byte(rec.Subject), data)
+}
+
+// set replaces or adds a member this version knows.
+func (a *authorization) set(name string, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	for i := range a.members {
+		if a.members[i].name == name {
+			// The slice is shared with the record as it was read: never write into it.
+			a.members = slices.Clone(a.members)
+			a.members[i].value = text
+			return nil
+		}
+	}
+	a.members = append(slices.Clip(a.members), member{name, text})
+	return nil
+}
+
+// encodeAuthorization puts the Data of a record together, with a fresh mark and
+// a MAC by the first secret.
+func (s *Server) encodeAuthorization(a *authorization) Record {
+	a.head.mark = newMark()
+	rec := a.rec
+	b := make([]byte, 0, len(rec.Data)+512)
+	b = a.head.appendTo(b)
+	for _, m := range a.members {
+		b = append(b, ',')
+		b = appendString(b, m.name)
+		b = append(b, ':')
+		b = append(b, m.value...)
+	}
+	first := s.ring.First()
+	mac, _ := s.recordMAC(first, rec, b) // the ring has its own first secret
+	b = append(b, macMember...)
+	b = base64.RawURLEncoding.AppendEncode(b, append([]byte{first}, mac[:]...))
+	rec.Data = append(b, '"', '}')
+	return rec
+}
+
+// bareData is the Data of a record that is nothing but its head.
+func bareData() []byte {
+	h := head{mark: newMark()}
+	return append(h.appendTo(nil), '}')
+}
+
+func millis(t time.Time) int64 { return t.UnixMilli() }
+
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// sessionOf reads the host's session out of a record, whoever wrote it: to end
+// too much is the safe side.
+func sessionOf(rec Record) string {
+	all, err := splitMembers(rec.Data)
+	if err != nil {
+		return ""
+	}
+	var g grantPart
+	for _, m := range all {
+		if m.name == "grant" && json.Unmarshal(m.value, &g) == nil {
+			return g.Session
+		}
+	}
+	return ""
+}

@@ -1,0 +1,337 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/grantwell/oauth/internal/derive"
+	"github.com/grantwell/oauth/internal/form"
+)
+
+// A Grant is a way to get a token (RFC 6749, section 1.3). It is a [TokenGrant],
+// an [AuthorizeGrant] or both. Grants decide; the server makes the tokens,
+// commits and answers.
+type Grant interface {
+	// GrantType names the grant as clients are registered for it and metadata lists it.
+	GrantType() string
+}
+
+// A TokenGrant answers at the token endpoint to its GrantType.
+type TokenGrant interface {
+	Grant
+	// Token checks the request and says what to issue. It changes nothing and may
+	// run again for the same request after a lost race. An error is the answer: an
+	// *Error or ErrorCode as it is, any other a server_error.
+	Token(ctx context.Context, r *TokenRequest) (*Issue, error)
+}
+
+// An AuthorizeGrant answers at the authorization endpoint to one word of
+// response_type.
+type AuthorizeGrant interface {
+	Grant
+	// ResponseType is the word, such as "code".
+	ResponseType() string
+	// Authorize checks the parameters that belong to the grant and says what to
+	// issue. It changes nothing; it runs before the resource owner is asked, and
+	// again when the request was approved. An error goes to the client by redirect.
+	Authorize(ctx context.Context, r *AuthorizeRequest) (*Issue, error)
+}
+
+// An Issue is what a grant decides shall be issued. The zero Issue, after
+// [TokenRequest.Open], is an access token for all that was approved.
+type Issue struct {
+	// Subject is the resource owner of a new authorization, from a token grant that
+	// opened nothing. Zero there: the client acts for itself.
+	Subject string
+	// Scopes of the access token. nil: all that was approved.
+	Scopes []string
+	// Resources that the access token is for. nil: all that were approved.
+	Resources []string
+	// RefreshToken asks for a refresh token too. It is issued if the server has
+	// the grant, the client may use it and the policy does not say NoRefresh; never
+	// where the client acts for itself, never from the authorization endpoint.
+	RefreshToken bool
+
+	// The rest is for the authorization endpoint: a code, bound to CodeChallenge
+	// where that is set (RFC 7636), an access token, or both.
+	Code          bool
+	CodeChallenge string
+	AccessToken   bool
+}
+
+// An AuthorizeRequest is an authorization request whose client and redirect URI
+// are right.
+type AuthorizeRequest struct {
+	Client      *Client
+	RedirectURI string
+	Scopes      []string
+	params      *form.Values
+}
+
+// Param returns a parameter of the request, "" if it was omitted.
+func (r *AuthorizeRequest) Param(name string) string { return r.params.Get(name) }
+
+// A TokenRequest is a request at the token endpoint whose client has been
+// authenticated.
+type TokenRequest struct {
+	Client    *Client
+	GrantType string
+
+	server  *Server
+	params  *form.Values
+	began   time.Time
+	opened  *opened
+	refused *refusal
+}
+
+// opened is a code or refresh token that passed every check.
+type opened struct {
+	*authorization
+	verdict    verdict
+	generation uint32 // presented
+	isCode     bool   // it was a code, no refresh token
+	wentBack   bool   // the store has lost writes
+	policy     Policy
+}
+
+// A refusal is an answer with what else must happen: the event that tells of it,
+// and the record that must end.
+type refusal struct {
+	*Error
+	event Event
+	ends  *Record
+	// redirect is set where the answer goes to the client by way of the browser.
+	redirect *redirection
+}
+
+// String and GoString leave the parameters out.
+func (r *TokenRequest) String() string {
+	return fmt.Sprintf("oauth.TokenRequest(%s %s)", r.GrantType, r.Client)
+}
+
+// GoString is String, for the format %#v.
+func (r *TokenRequest) GoString() string { return r.String() }
+
+// Param returns a parameter of the request, "" if it was omitted.
+func (r *TokenRequest) Param(name string) string { return r.params.Get(name) }
+
+// Params returns all parameters of the request, credentials included.
+func (r *TokenRequest) Params() url.Values { return urlValues(r.params) }
+
+// RequestedScopes reads the scope parameter: what it names, within what the
+// client may have, or where it names nothing the defaults.
+func (r *TokenRequest) RequestedScopes() ([]string, error) {
+	names, err := r.server.scopes.requested(r.Client, r.Param("scope"))
+	if err != nil {
+		return nil, err
+	}
+	return names, nil
+}
+
+// NarrowedScopes reads the scope parameter of a request that may ask for less
+// than was approved and never for more (RFC 6749, section 6). nil without one.
+func (r *TokenRequest) NarrowedScopes(approved []string) ([]string, error) {
+	text := r.Param("scope")
+	if text == "" {
+		return nil, nil
+	}
+	names, ok := parseScope(text)
+	if !ok || !r.server.scopes.covers(approved, names) {
+		return nil, &Error{Code: InvalidScope, Description: "The scope is malformed or was not approved", Parameter: "scope"}
+	}
+	return names, nil
+}
+
+// Open reads the code or refresh token that the request presents: param is
+// "code" or "refresh_token". It checks the credential, its client and, for a
+// code, redirect_uri and code_verifier, and decides whether it may be used. What
+// Open accepts is used up by the commit that issues; what it refuses stays
+// refused, whatever the grant returns, and the server ends what must end.
+func (r *TokenRequest) Open(ctx context.Context, param string) (*Authorization, error) {
+	o, no := r.open(ctx, param)
+	if no != nil {
+		r.refused = no
+		return nil, no.Error
+	}
+	r.opened = o
+	return o.public(), nil
+}
+
+func (r *TokenRequest) open(ctx context.Context, param string) (*opened, *refusal) {
+	purpose, format := derive.Code, Opaque{}
+	switch param {
+	case "code":
+	case refreshToken:
+		purpose, format = derive.Refresh, r.server.refreshOpaque
+	default:
+		return nil, &refusal{Error: broken(fmt.Errorf("Open(%q): it is code or refresh_token", param))}
+	}
+	if r.opened != nil {
+		return nil, &refusal{Error: broken(errors.New("Open was called twice for one request"))}
+	}
+	text := r.Param(param)
+	if text == "" {
+		return nil, &refusal{Error: missing(param)}
+	}
+	c, ok := parseCredential(format, text)
+	if (!ok || !r.server.ring.Has(c.KeyID)) && purpose == derive.Refresh && r.server.cfg.Import != nil {
+		return r.adopt(ctx, text)
+	}
+	if !ok {
+		return nil, r.invalid("malformed")
+	}
+	a, no := r.find(ctx, purpose, c)
+	if no != nil {
+		return nil, no
+	}
+	if purpose == derive.Code {
+		return r.judgeCode(a, c)
+	}
+	return r.judgeRefresh(ctx, a, c.Generation)
+}
+
+func parseCredential(f Opaque, text string) (c derive.Credential, ok bool) {
+	if len(text) > maxTokenText {
+		return c, false
+	}
+	raw, ok := derive.Decode(f.Prefix, f.Hex, text)
+	if !ok {
+		return c, false
+	}
+	return derive.ParseCredential(raw)
+}
+
+// invalid is invalid_grant with the reason for the operator.
+func (r *TokenRequest) invalid(why string) *refusal {
+	return &refusal{Error: &Error{Code: InvalidGrant, Description: "The credential is invalid, expired or revoked", Cause: errors.New(why)}}
+}
+
+// find reads the record of a credential and checks the credential's MAC, the
+// record's own and the client.
+func (r *TokenRequest) find(ctx context.Context, purpose derive.Purpose, c derive.Credential) (*authorization, *refusal) {
+	s := r.server
+	if !s.ring.Has(c.KeyID) {
+		no := r.invalid("made with a secret that is not in Config.Secrets")
+		no.event.Type = EventUnknownSecret
+		return nil, no
+	}
+	rec, err := s.get(ctx, authorizationID(c.Record), KindAuthorization)
+	switch {
+	case isNotFound(err):
+		return nil, r.invalid("unknown")
+	case err != nil:
+		return nil, &refusal{Error: unavailable(fmt.Errorf("storage: %w", err))}
+	}
+	h, err := parseHead(rec.Data)
+	if err == nil && !s.ring.Authentic(purpose, c, &h.nonce) {
+		return nil, r.invalid("wrong MAC")
+	}
+	a, no := r.decode(rec)
+	if no != nil {
+		return nil, no
+	}
+	if a.rec.ClientID != r.Client.ID {
+		no := r.invalid("issued to another client")
+		no.event = Event{Type: EventWrongClient, Authorization: rec.ID, Subject: rec.Subject, Generation: c.Generation}
+		return nil, no
+	}
+	if !a.live(s.now()) {
+		return nil, r.invalid("its authorization has ended")
+	}
+	return a, nil
+}
+
+// decode takes a record apart, or says which refusal an unreadable one is.
+func (r *TokenRequest) decode(rec Record) (*authorization, *refusal) {
+	a, err := r.server.decodeAuthorization(rec)
+	switch {
+	case errors.Is(err, errNewerFormat):
+		return nil, &refusal{Error: unavailable(err), event: Event{Type: EventUnknownFormat, Authorization: rec.ID}}
+	case err != nil:
+		no := r.invalid("its record was altered")
+		no.event = Event{Type: EventRecordAltered, Authorization: rec.ID}
+		return nil, no
+	}
+	return a, nil
+}
+
+// judgeCode checks what binds a code, in this order, and only then whether it
+// was used already: a stranger's attempt must not end anything.
+func (r *TokenRequest) judgeCode(a *authorization, c derive.Credential) (*opened, *refusal) {
+	if c.Generation != 0 || a.code.Expires == 0 {
+		return nil, r.invalid("no code")
+	}
+	if err := r.checkRedirect(a); err != nil {
+		return nil, &refusal{Error: err}
+	}
+	if err := checkVerifier(a.code.Challenge, r.Param("code_verifier")); err != nil {
+		return nil, &refusal{Error: err}
+	}
+	v := a.judgeCode(r.began, r.server.now())
+	if v == accepted {
+		return &opened{authorization: a, verdict: v, isCode: true}, nil
+	}
+	return nil, r.unusable(a, v, 0)
+}
+
+// checkRedirect holds redirect_uri against that of the authorization request: it
+// must be there if it was there (RFC 6749, section 4.1.3).
+func (r *TokenRequest) checkRedirect(a *authorization) *Error {
+	sent := r.Param("redirect_uri")
+	switch {
+	case sent == "" && a.code.Sent:
+		return missing("redirect_uri")
+	case sent != "" && sent != a.code.RedirectURI:
+		return &Error{Code: InvalidGrant, Description: "redirect_uri differs from the authorization request", Parameter: "redirect_uri"}
+	}
+	return nil
+}
+
+// judgeRefresh applies the table of refresh tokens.
+func (r *TokenRequest) judgeRefresh(ctx context.Context, a *authorization, g uint32) (*opened, *refusal) {
+	s := r.server
+	p, err := s.policy(ctx, PolicyRequest{Client: r.Client, GrantType: r.GrantType, Subject: a.rec.Subject,
+		Scopes: slices.Clone(a.grant.Scopes), Extra: a.public().Extra})
+	if err != nil {
+		return nil, &refusal{Error: err}
+	}
+	v := a.judgeRefresh(g, r.began, s.now(), p.RetryWindow)
+	switch v {
+	case accepted, repeated:
+		if v == repeated && !s.ring.Has(a.head.keyID) {
+			return nil, r.invalid("its successor was made with a secret that is not in Config.Secrets")
+		}
+		return &opened{authorization: a, verdict: v, generation: g, wentBack: g > a.head.generation, policy: p}, nil
+	}
+	return nil, r.unusable(a, v, g)
+}
+
+// unusable is the refusal of a credential that is right in itself.
+func (r *TokenRequest) unusable(a *authorization, v verdict, g uint32) *refusal {
+	var no *refusal
+	switch v {
+	case raceLost:
+		no = r.invalid("used a moment ago by another request")
+		no.event.Type = EventRaceLost
+	case replayed:
+		no = r.invalid("used before: the authorization ends")
+		no.event.Type = EventReuseDetected
+		no.ends = &a.rec
+	default:
+		no = r.invalid("expired or ended")
+	}
+	no.event.Authorization, no.event.Subject, no.event.Generation = a.rec.ID, a.rec.Subject, g
+	return no
+}
+
+func urlValues(v *form.Values) url.Values {
+	all := url.Values{}
+	for _, f := range v.Fields() {
+		all.Add(f.Name, f.Value)
+	}
+	return all
+}

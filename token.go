@@ -1,0 +1,431 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grantwell/oauth/internal/derive"
+	"github.com/grantwell/oauth/internal/form"
+	"github.com/grantwell/oauth/resource"
+)
+
+// maxAttempts bounds how often a request starts over after it lost a race.
+const maxAttempts = 8
+
+// An Issued is what is about to be issued, as [Config].Respond sees it. It
+// contains no credential.
+type Issued struct {
+	Endpoint      string // "token" or "authorize"
+	Client        *Client
+	GrantType     string // of the request; at the authorization endpoint the grant of its response type
+	Authorization string // ID of the record; "" where the client acts for itself
+	Subject       string
+	Requested     []string // scopes asked for, where the request named any
+	Scopes        []string // scopes of the access token, or at the code redirect those approved
+	Resources     []string
+	Extra         map[string]string // of the approval
+	IssuedAt      time.Time
+	ExpiresAt     time.Time // of the access token; at the code redirect of the code
+}
+
+// A plan is a whole answer, made and signed, and the write that makes it true.
+type plan struct {
+	write  func(at time.Time) (write, error) // nil: there is nothing to write
+	issued Issued
+	fields Fields
+	event  Event
+}
+
+// admitted is a request whose client is authenticated.
+type admitted struct {
+	began  time.Time
+	client *Client
+	params *form.Values
+}
+
+// admit reads a request and authenticates its client: read strictly, find the
+// client, guards, then compare the secret.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, endpoint string) (*admitted, *refusal) {
+	began := s.now()
+	params, malformed := s.cfg.Decode.from.Read(r)
+	claim := readClaim(r, params)
+	client, failure := s.client(r.Context(), claim.id)
+	claimed := ""
+	if client != nil {
+		claimed = client.ID
+	}
+	event := Event{ClientID: claimed}
+	if err := s.guard(w, r, endpoint, claimed); err != nil {
+		return nil, &refusal{Error: err, event: event}
+	}
+	switch {
+	case malformed != nil:
+		return nil, &refusal{Error: fromForm(malformed), event: event}
+	case failure != nil:
+		return nil, &refusal{Error: failure, event: event}
+	}
+	if err := s.authenticate(r.Context(), client, claim); err != nil {
+		if claim.header && err.Code == InvalidClient {
+			// RFC 6749, section 5.2, asks for this header where the client used the
+			// Authorization header. Elsewhere it would hide the error from clients that
+			// take any challenge for one of HTTP, so it is left out there, against
+			// RFC 9110, section 15.5.2.
+			w.Header().Set("WWW-Authenticate", `Basic realm="oauth"`)
+		}
+		event.ClientID = claim.id
+		return nil, &refusal{Error: err, event: event}
+	}
+	return &admitted{began: began, client: client, params: params}, nil
+}
+
+func fromForm(e *form.Error) *Error {
+	return &Error{Code: InvalidRequest, Description: e.Description, Parameter: e.Parameter, Status: e.Status}
+}
+
+// guard asks the host's guards.
+func (s *Server) guard(w http.ResponseWriter, r *http.Request, endpoint, clientID string) *Error {
+	if len(s.cfg.Guards) == 0 {
+		return nil
+	}
+	call := &resource.Call{Request: r, Endpoint: endpoint, Header: w.Header(), ClientID: clientID, Now: s.now()}
+	for _, g := range s.cfg.Guards {
+		if err := g(r.Context(), call); err != nil {
+			if e, ok := errors.AsType[*Error](err); ok {
+				return e
+			}
+			if c, ok := errors.AsType[ErrorCode](err); ok {
+				return &Error{Code: c}
+			}
+			return unavailable(fmt.Errorf("guard: %w", err))
+		}
+	}
+	return nil
+}
+
+// serveToken is the token endpoint (RFC 6749, section 3.2).
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) *refusal {
+	ad, no := s.admit(w, r, "token")
+	if no != nil {
+		return no
+	}
+	grantType := ad.params.Get("grant_type")
+	grant, err := s.tokenGrant(ad.client, grantType)
+	if err != nil {
+		return &refusal{Error: err, event: Event{ClientID: ad.client.ID, GrantType: grantType}}
+	}
+	for range maxAttempts {
+		t := &TokenRequest{Client: ad.client, GrantType: grantType, server: s, params: ad.params, began: ad.began}
+		p, no := s.planToken(r.Context(), t, grant)
+		if no == nil {
+			no = s.carryOut(r.Context(), p)
+		} else {
+			no = s.endWhatMustEnd(r.Context(), no)
+		}
+		if no != nil && errors.Is(no.Error, errRaceLost) {
+			continue
+		}
+		if no != nil {
+			no.event.ClientID, no.event.GrantType = ad.client.ID, grantType
+			return no
+		}
+		s.emit(r.Context(), p.event)
+		return s.writeFields(w, &p.fields)
+	}
+	return &refusal{Error: unavailable(errRaceLost), event: Event{ClientID: ad.client.ID, GrantType: grantType}}
+}
+
+// tokenGrant finds the grant of a request and whether the client may use it.
+func (s *Server) tokenGrant(c *Client, grantType string) (TokenGrant, *Error) {
+	if grantType == "" {
+		return nil, missing("grant_type")
+	}
+	grant, ok := s.tokenGrants[grantType]
+	switch {
+	case !ok:
+		return nil, refuse(UnsupportedGrantType, "The grant type is not supported")
+	case !c.May(grantType):
+		return nil, refuse(UnauthorizedClient, "The client may not use this grant type")
+	}
+	return grant, nil
+}
+
+// endWhatMustEnd ends the authorization that a refusal names. If that cannot be
+// stored, the refusal is a 503, so that the same request can be sent again.
+func (s *Server) endWhatMustEnd(ctx context.Context, no *refusal) *refusal {
+	if no.ends == nil {
+		return no
+	}
+	if err := s.end(ctx, *no.ends, false); err != nil {
+		return &refusal{Error: asError(err), event: Event{Authorization: no.ends.ID, Subject: no.ends.Subject}}
+	}
+	return no
+}
+
+// carryOut commits a plan.
+func (s *Server) carryOut(ctx context.Context, p *plan) *refusal {
+	if p.write == nil {
+		return nil
+	}
+	fail := func(err *Error) *refusal {
+		return &refusal{Error: err, event: Event{Subject: p.issued.Subject, Authorization: p.issued.Authorization}}
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(unavailable(err)) // nothing was written yet
+	}
+	w, err := p.write(s.now())
+	if err != nil {
+		return fail(broken(err))
+	}
+	if err := s.commit(ctx, w); err != nil {
+		return fail(asError(err))
+	}
+	return nil
+}
+
+// planToken lets the grant decide and makes everything that is to be issued.
+// Nothing is changed.
+func (s *Server) planToken(ctx context.Context, t *TokenRequest, grant TokenGrant) (*plan, *refusal) {
+	issue, err := grant.Token(ctx, t)
+	switch {
+	case t.refused != nil: // whatever the grant made of it
+		return nil, t.refused
+	case err != nil:
+		return nil, &refusal{Error: asError(err)}
+	case issue == nil:
+		return nil, &refusal{Error: broken(errors.New("the grant returned nothing"))}
+	}
+	p, failure := s.planIssue(ctx, t, issue)
+	if failure != nil {
+		return nil, &refusal{Error: failure}
+	}
+	p.issued.Requested, _ = parseScope(t.Param("scope"))
+	if s.cfg.Respond != nil {
+		if err := s.cfg.Respond(ctx, &p.issued, &p.fields); err != nil {
+			return nil, &refusal{Error: asError(err)}
+		}
+	}
+	return p, nil
+}
+
+// planIssue makes the tokens of an Issue at the token endpoint.
+func (s *Server) planIssue(ctx context.Context, t *TokenRequest, issue *Issue) (*plan, *Error) {
+	if issue.Code || issue.AccessToken {
+		return nil, broken(errors.New("Issue.Code and Issue.AccessToken are for the authorization endpoint"))
+	}
+	resources, err := s.requestedResources(t.params)
+	if err != nil {
+		return nil, err
+	}
+	if issue.Resources == nil {
+		issue.Resources = resources
+	}
+	switch {
+	case t.opened != nil:
+		return s.planOpened(ctx, t, issue)
+	case issue.Subject != "":
+		return s.planNew(ctx, t, issue)
+	}
+	return s.planClient(ctx, t, issue)
+}
+
+// planClient issues to a client that acts for itself: nothing is stored, and
+// there is no refresh token (RFC 6749, section 4.4.3).
+func (s *Server) planClient(ctx context.Context, t *TokenRequest, issue *Issue) (*plan, *Error) {
+	if t.Client.Public || issue.RefreshToken {
+		return nil, broken(errors.New("a token without a subject is for confidential clients, without a refresh token"))
+	}
+	if !s.scopes.covers(t.Client.Scopes, issue.Scopes) {
+		return nil, broken(errors.New("the grant issued a scope that the client may not have"))
+	}
+	policy, err := s.policy(ctx, PolicyRequest{Client: t.Client, GrantType: t.GrantType, Scopes: issue.Scopes})
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	at := accessToken{clientID: t.Client.ID, scopes: issue.Scopes, audience: s.audience(issue.Resources)}
+	at.live(now, now.Add(policy.Access))
+	return s.planResponse(ctx, t, &at, new([32]byte), "", nil)
+}
+
+// planNew issues for a subject of a host's own grant: a new authorization.
+func (s *Server) planNew(ctx context.Context, t *TokenRequest, issue *Issue) (*plan, *Error) {
+	o := &opened{authorization: &authorization{}, verdict: accepted}
+	if err := s.newAuthorization(o.authorization, newID(), t.Client, t.GrantType, Approval{
+		Subject: issue.Subject, Scopes: issue.Scopes, Resources: issue.Resources}); err != nil {
+		return nil, err
+	}
+	if !s.scopes.covers(t.Client.Scopes, issue.Scopes) {
+		return nil, broken(errors.New("the grant issued a scope that the client may not have"))
+	}
+	t.opened = o
+	return s.planOpened(ctx, t, issue)
+}
+
+// planOpened issues what an opened code or refresh token, or a new
+// authorization, is good for.
+func (s *Server) planOpened(ctx context.Context, t *TokenRequest, issue *Issue) (*plan, *Error) {
+	o := t.opened
+	if issue.Scopes == nil {
+		issue.Scopes = o.grant.Scopes
+	}
+	if issue.Resources == nil {
+		issue.Resources = o.grant.Resources
+	}
+	if (issue.Subject != "" && issue.Subject != o.rec.Subject) || !s.scopes.covers(o.grant.Scopes, issue.Scopes) {
+		return nil, broken(errors.New("the grant issued more than was approved"))
+	}
+	if !subset(issue.Resources, o.grant.Resources) && !subset(issue.Resources, s.audience(o.grant.Resources)) {
+		return nil, &Error{Code: InvalidTarget, Description: "The resource was not approved", Parameter: "resource"}
+	}
+	if o.policy == (Policy{}) {
+		p, err := s.policy(ctx, PolicyRequest{Client: t.Client, GrantType: t.GrantType, Subject: o.rec.Subject,
+			Scopes: slices.Clone(o.grant.Scopes), Extra: o.public().Extra})
+		if err != nil {
+			return nil, err
+		}
+		o.policy = p
+	}
+	if o.grant.End == 0 {
+		o.grant.End = millis(s.now().Add(o.policy.RefreshAbsolute))
+		if err := o.set("grant", o.grant); err != nil {
+			return nil, broken(err)
+		}
+	}
+	return s.planRecord(ctx, t, issue)
+}
+
+// planRecord moves the record on and makes the tokens that belong to its new state.
+func (s *Server) planRecord(ctx context.Context, t *TokenRequest, issue *Issue) (*plan, *Error) {
+	o, now := t.opened, s.now()
+	end := fromMillis(o.grant.End)
+	at := accessToken{clientID: t.Client.ID, subject: o.rec.Subject, scopes: issue.Scopes, audience: s.audience(issue.Resources)}
+	at.record, _ = authorizationBytes(o.rec.ID)
+	at.live(now, earliest(now.Add(o.policy.Access), end)) // access tokens never outlive the authorization
+
+	refresh := issue.RefreshToken && o.policy.Refresh != NoRefresh && t.Client.May(refreshToken) && s.tokenGrants[refreshToken] != nil
+	write := s.advance(o, refresh, now, time.Unix(at.expires, 0))
+	at.version = max(o.rec.Version, o.head.floor)
+	if write != nil {
+		at.version = max(o.rec.Version+1, o.head.floor)
+	}
+	var token string
+	if refresh {
+		raw, ok := s.ring.Derive(derive.Refresh, o.head.keyID, at.record, o.head.generation, &o.head.nonce)
+		if !ok {
+			return nil, broken(errors.New("the key of the current generation is gone"))
+		}
+		token = derive.Encode(s.refreshOpaque.Prefix, s.refreshOpaque.Hex, raw)
+	}
+	p, err := s.planResponse(ctx, t, &at, &o.head.nonce, token, o)
+	if err != nil {
+		return nil, err
+	}
+	p.write = write
+	return p, nil
+}
+
+// advance moves the state of the record in memory to what it will be after the
+// commit, and returns that commit; nil if nothing needs to be stored.
+func (s *Server) advance(o *opened, refresh bool, now, accessEnd time.Time) func(at time.Time) (write, error) {
+	if o.verdict == repeated {
+		return nil
+	}
+	idleEnd := min(millis(now.Add(o.policy.RefreshIdle)), o.grant.End)
+	keep := refresh && o.policy.Refresh == Keep && !o.isCode && !o.wentBack && o.rec.Version > 0 && o.head.generation > 0
+	if !keep {
+		o.redeem(o.generation, s.ring.First())
+	}
+	o.head.idleEnd, idleEnd = idleEnd, o.head.idleEnd
+	if !refresh {
+		o.head.flags |= flagNoRefresh
+	}
+	before := o.rec.ExpiresAt
+	o.extend(o.policy, accessEnd)
+	moved := time.Duration(o.head.idleEnd-idleEnd) * time.Millisecond
+	if keep && moved < o.policy.RefreshIdle/8 && before.Equal(o.rec.ExpiresAt) {
+		o.head.idleEnd = idleEnd
+		return nil
+	}
+	return func(at time.Time) (write, error) {
+		if !keep {
+			if err := o.stamp(at); err != nil {
+				return write{}, err
+			}
+		}
+		return write{create: o.rec.Version == 0, rec: s.encodeAuthorization(o.authorization)}, nil
+	}
+}
+
+// planResponse makes the access token and the members of the answer (RFC 6749,
+// section 5.1).
+func (s *Server) planResponse(ctx context.Context, t *TokenRequest, at *accessToken, nonce *[32]byte, refresh string, o *opened) (*plan, *Error) {
+	text, err := s.signAccessToken(ctx, at, nonce)
+	if err != nil {
+		return nil, unavailable(fmt.Errorf("signing an access token: %w", err))
+	}
+	p := &plan{
+		issued: Issued{Endpoint: "token", Client: t.Client, GrantType: t.GrantType, Subject: at.subject,
+			Scopes: at.scopes, Resources: at.audience, IssuedAt: time.Unix(at.issued, 0).UTC(), ExpiresAt: time.Unix(at.expires, 0).UTC()},
+		event: Event{Type: EventTokenIssued, Endpoint: "token", ClientID: t.Client.ID, Subject: at.subject,
+			GrantType: t.GrantType, Scopes: at.scopes, Refresh: refresh != ""},
+	}
+	p.fields.Set("access_token", text)
+	p.fields.Set("token_type", "Bearer")
+	p.fields.Set("expires_in", at.expires-at.issued)
+	if refresh != "" {
+		p.fields.Set("refresh_token", refresh)
+	}
+	if len(at.scopes) > 0 {
+		p.fields.Set("scope", strings.Join(at.scopes, " "))
+	}
+	if o != nil {
+		p.issued.Authorization, p.issued.Extra = o.rec.ID, o.public().Extra
+		p.event.Authorization, p.event.Generation = o.rec.ID, o.head.generation
+		switch {
+		case o.verdict == repeated:
+			p.event.Type = EventRefreshRetried
+		case o.wentBack:
+			p.event.Type = EventStoreWentBack
+		}
+	}
+	return p, nil
+}
+
+// live sets the times of an access token, in whole seconds.
+func (t *accessToken) live(from, to time.Time) {
+	t.issued = from.Unix()
+	t.expires = max(t.issued+1, t.issued+int64(to.Sub(from)/time.Second))
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// audience is what a token for these resources is meant for: without any, the
+// server itself.
+func (s *Server) audience(resources []string) []string {
+	if len(resources) == 0 {
+		return []string{s.cfg.Issuer}
+	}
+	return resources
+}
+
+// requestedResources reads the resource parameter (RFC 8707, section 2).
+func (s *Server) requestedResources(v *form.Values) ([]string, *Error) {
+	names := v.All("resource")
+	for _, n := range names {
+		known := slices.ContainsFunc(s.cfg.Resources, func(r Resource) bool { return r.Identifier == n })
+		if !known && (len(s.cfg.Resources) > 0 || n != s.cfg.Issuer) {
+			return nil, &Error{Code: InvalidTarget, Description: "The resource is unknown", Parameter: "resource"}
+		}
+	}
+	return names, nil
+}
