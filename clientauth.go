@@ -51,7 +51,11 @@ type claim struct {
 func readClaim(r *http.Request, v *form.Values) claim {
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
-		return claim{id: v.Get("client_id"), secret: v.Get("client_secret")}
+		c := claim{id: v.Get("client_id"), secret: v.Get("client_secret")}
+		if c.secret != "" && v.Has("client_assertion") {
+			c.err = refuse(InvalidRequest, "More than one client authentication method")
+		}
+		return c
 	}
 	failed := claim{header: true, err: refuse(InvalidClient, "Client authentication failed")}
 	if len(headers) > 1 {

@@ -16,7 +16,7 @@ const (
 	EventStoreWentBack  EventType = "store_went_back" // the store has lost writes; the authorization goes on
 	EventUnknownSecret  EventType = "unknown_secret"  // a credential made with a secret that is not in Config.Secrets
 	EventUnknownFormat  EventType = "unknown_format"  // a record written by a newer version; answered with 503
-	EventStorageFailed  EventType = "storage_failed"  // a failure of the store, the registry or the signer; answered with 503
+	EventStorageFailed  EventType = "storage_failed"  // a failure of the store, the registry, the signer or a hook; answered with 503 or 500
 	EventWrongClient    EventType = "wrong_client"    // a credential presented by a client it was not issued to; nothing changed
 	EventClientRefused  EventType = "client_refused"  // client authentication failed
 	EventRequestRefused EventType = "request_refused" // any other refusal

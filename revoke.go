@@ -95,17 +95,22 @@ func (s *Server) revokeRefresh(ctx context.Context, c *Client, rec Record, cred 
 func (s *Server) revokeAccess(ctx context.Context, c *Client, t *presentedToken) (Event, error) {
 	now := s.now()
 	event := Event{Type: EventRevoked, Subject: t.subject}
+	if t.clientID != c.ID {
+		event.Type = EventWrongClient
+		return event, nil
+	}
+	if now.Unix() >= t.expires || (!t.hasRecord() && !t.ties(new([32]byte))) {
+		return Event{}, nil
+	}
+	if !t.hasRecord() {
+		return event, s.spendToken(ctx, t)
+	}
 	rec, err := s.checkRecord(ctx, t, now)
 	switch {
-	case errors.Is(err, InvalidToken) || now.Unix() >= t.expires:
+	case errors.Is(err, InvalidToken):
 		return Event{}, nil
 	case err != nil:
 		return Event{}, unavailable(err)
-	case t.clientID != c.ID:
-		event.Type, event.Authorization = EventWrongClient, rec.ID
-		return event, nil
-	case !t.hasRecord():
-		return event, s.spendToken(ctx, t)
 	}
 	event.Authorization = rec.ID
 	a, err := s.decodeAuthorization(rec)

@@ -171,8 +171,8 @@ func (s *Server) JWKSHandler() http.Handler {
 
 // handler is what all endpoints share: methods, CORS, refusals and panics.
 func (s *Server) handler(name string, cors bool, serve func(http.ResponseWriter, *http.Request) *refusal, methods ...string) http.Handler {
-	if slices.Contains(methods, http.MethodGet) {
-		methods = append(methods, http.MethodHead)
+	if name != nameAuthorize && slices.Contains(methods, http.MethodGet) {
+		methods = append(methods, http.MethodHead) // not where a GET may be approved at once
 	}
 	_, served := s.endpoints[name]
 	allow := strings.Join(methods, ", ")

@@ -24,7 +24,7 @@ func (s *Server) serveUserInfo(w http.ResponseWriter, r *http.Request) *refusal 
 	api := s.API()
 	var no *refusal
 	api.Error = func(_ http.ResponseWriter, _ *http.Request, e *Error) { no = &refusal{Error: e} }
-	api.Guards = nil
+	api.Guards, api.Logger = nil, nil // the refusal is told of once, by this endpoint
 	for _, g := range s.cfg.Guards {
 		api.Guards = append(api.Guards, func(ctx context.Context, c *Call) error {
 			c.Endpoint = nameUserInfo

@@ -1,0 +1,44 @@
+# make test runs everything; what it needs beyond Go and Node (Chromium, npm
+# packages) it installs itself, by Debian's packages and the npm registry.
+
+GO ?= go
+FUZZTIME ?= 3s
+MODULES = . examples
+# staticcheck and gofumpt: versions in tools/go.mod, which no workspace may see.
+TOOL = GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
+
+.PHONY: test lint deps race short fuzz bench tidy api quickstart
+
+test: deps
+	@for m in $(MODULES); do (cd $$m && $(GO) test -race -timeout 10m ./...) || exit 1; done
+	$(GO) test ./internal/derive ./resource # allocations are counted without the race detector
+
+# the core alone, without browser and npm
+short:
+	$(GO) test ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	@for m in $(MODULES); do (cd $$m && $(GO) vet ./... && GOWORK=off $(GO) mod tidy -diff) || exit 1; done
+	$(TOOL) staticcheck ./...
+	cd examples && $(TOOL) staticcheck ./...
+
+deps:
+	@.ci/deps
+
+# every fuzz target for FUZZTIME each
+fuzz:
+	@.ci/fuzz $(FUZZTIME)
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+tidy:
+	@for m in $(MODULES) tools; do (cd $$m && GOWORK=off $(GO) mod tidy) || exit 1; done
+
+# rewrite the listing of the exported API, to be read in review
+api:
+	$(GO) test -run TestHouseAPI . -update
+
+quickstart:
+	$(GO) run ./examples/quickstart
