@@ -162,6 +162,10 @@ func (s *Server) examine(ctx context.Context, a *authorizeRequest) *Error {
 	a.grants = s.authorizeGrants[strings.Join(words, " ")]
 	// OAuth 2.0 Multiple Response Types, section 5: whatever gives a token answers in the fragment.
 	a.fragment = slices.ContainsFunc(words, func(w string) bool { return w != "code" && w != "none" }) && a.params.ErrOf("response_type") == nil
+	if err := a.params.ErrOf("scope"); err != nil && err.Parameter == "scope" && !a.params.Has("scope") {
+		// RFC 6749, section 3.3: characters that no scope has make it malformed.
+		return &Error{Code: InvalidScope, Description: "The scope is malformed", Parameter: "scope"}
+	}
 	if err := a.params.Err(); err != nil {
 		return fromForm(err)
 	}

@@ -53,6 +53,9 @@ type admitted struct {
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, endpoint string) (*admitted, *refusal) {
 	began := s.now()
 	params, malformed := s.cfg.Decode.from.Read(r)
+	if malformed == nil {
+		malformed = params.Err()
+	}
 	claim := readClaim(r, params)
 	client, failure := s.client(r.Context(), claim.id)
 	claimed := ""

@@ -42,7 +42,10 @@ func (s *Server) writeClaims(w http.ResponseWriter, r *http.Request) *refusal {
 	event := Event{ClientID: t.ClientID, Subject: t.Subject, Authorization: t.AuthorizationID}
 	if r.Method == http.MethodPost {
 		body, err := form.Decoder{Form: true}.Read(r)
-		if body.Has("access_token") || (err != nil && err.Parameter == "access_token") {
+		if err != nil {
+			return &refusal{Error: fromForm(err), event: event}
+		}
+		if body.Has("access_token") || body.ErrOf("access_token") != nil {
 			// RFC 6750, section 2: not more than one method in each request.
 			return &refusal{Error: refuse(InvalidRequest, "The token is in the body too"), event: event}
 		}

@@ -2,7 +2,6 @@ package memstore
 
 import (
 	"container/heap"
-	"iter"
 	"strings"
 	"time"
 
@@ -52,32 +51,26 @@ func (e *entry) keys() [indexCount]key {
 	return keys(e.rec.Realm, e.rec.Kind, e.rec.ClientID, e.rec.Subject)
 }
 
-// candidates yields every entry that could match f, out of the shortest chain that
-// f names; the whole shard only if f names nothing but a realm.
-func (s *shard) candidates(f *oauth.Filter) iter.Seq[*entry] {
-	return func(yield func(*entry) bool) {
-		which, shortest := -1, chain{}
-		for i, k := range keys(f.Realm, f.Kind, f.ClientID, f.Subject) {
-			if k.term == "" {
-				continue
-			}
-			if c := s.index[i][k]; which < 0 || c.n < shortest.n {
-				which, shortest = i, c
-			}
+// visit calls do for every entry that could match f, out of the shortest chain that
+// f names; for the whole shard only if f names nothing but a realm.
+func (s *shard) visit(f *oauth.Filter, do func(*entry)) {
+	which, shortest := -1, chain{}
+	for i, k := range keys(f.Realm, f.Kind, f.ClientID, f.Subject) {
+		if k.term == "" {
+			continue
 		}
-		if which < 0 {
-			for _, e := range s.records {
-				if !yield(e) {
-					return
-				}
-			}
-			return
+		if c := s.index[i][k]; which < 0 || c.n < shortest.n {
+			which, shortest = i, c
 		}
-		for e := shortest.first; e != nil; e = e.links[which].next {
-			if !yield(e) {
-				return
-			}
+	}
+	if which < 0 {
+		for _, e := range s.records {
+			do(e)
 		}
+		return
+	}
+	for e := shortest.first; e != nil; e = e.links[which].next {
+		do(e)
 	}
 }
 

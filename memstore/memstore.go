@@ -215,11 +215,11 @@ func (s *shard) read(id string) (oauth.Record, bool) {
 func (s *shard) find(ids []string, f *oauth.Filter) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for e := range s.candidates(f) {
+	s.visit(f, func(e *entry) {
 		if matches(f, &e.rec) {
 			ids = append(ids, e.rec.ID)
 		}
-	}
+	})
 	return ids
 }
 

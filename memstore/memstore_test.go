@@ -337,84 +337,65 @@ func TestExpiredRecordStaysUntilItIsDeleted(t *testing.T) {
 
 // What is written while List yields, of which the contract allows either state.
 func TestListReadsEachRecordWhenItsTurnComes(t *testing.T) {
-	byAlice := oauth.Filter{Realm: "tenant-1", Subject: "alice"}
-	walk := func(t *testing.T, s oauth.Storage, f oauth.Filter, atFirst func()) (got []oauth.Record) {
-		for r, err := range s.List(t.Context(), f) {
-			require.NoError(t, err)
-			if len(got) == 0 {
-				atFirst()
-			}
-			got = append(got, r)
-		}
-		return got
-	}
-	ids := func(records []oauth.Record) (ids []string) {
-		for _, r := range records {
-			ids = append(ids, r.ID)
-		}
-		return ids
-	}
-	open := func(t *testing.T) *memstore.Store {
-		s := memstore.New()
-		for _, id := range []string{"a-1", "a-2", "a-3"} {
-			create(t, s, record(id))
-		}
-		return s
-	}
-
-	t.Run("deleted: left out", func(t *testing.T) {
-		s := open(t)
-		got := walk(t, s, byAlice, func() {
+	for _, c := range []struct {
+		name     string
+		atFirst  func(t *testing.T, s oauth.Storage)
+		want     []string
+		versions []int64
+	}{
+		{"deleted: left out", func(t *testing.T, s oauth.Storage) {
 			r := get(t, s, "a-2")
 			r.ExpiresAt = day.Add(-time.Minute)
 			require.NoError(t, s.Update(t.Context(), r))
 			require.Equal(t, 1, sweep(t, s, day, 10))
-		})
-		require.Equal(t, []string{"a-1", "a-3"}, ids(got))
-	})
-	t.Run("another subject: left out", func(t *testing.T) {
-		s := open(t)
-		got := walk(t, s, byAlice, func() {
+		}, []string{"a-1", "a-3"}, []int64{1, 1}},
+		{"another subject: left out", func(t *testing.T, s oauth.Storage) {
 			r := get(t, s, "a-2")
 			r.Subject = "bob"
 			require.NoError(t, s.Update(t.Context(), r))
-		})
-		require.Equal(t, []string{"a-1", "a-3"}, ids(got))
-	})
-	t.Run("updated: the new state", func(t *testing.T) {
-		s := open(t)
-		got := walk(t, s, byAlice, func() {
-			r := get(t, s, "a-3")
-			r.Data = []byte(`{"new":true}`)
-			require.NoError(t, s.Update(t.Context(), r))
-		})
-		require.Equal(t, []string{"a-1", "a-2", "a-3"}, ids(got))
-		require.Equal(t, int64(2), got[2].Version)
-		require.JSONEq(t, `{"new":true}`, string(got[2].Data))
-	})
-	t.Run("deleted and made again in another realm: left out", func(t *testing.T) {
-		s := open(t)
-		got := walk(t, s, byAlice, func() {
+		}, []string{"a-1", "a-3"}, []int64{1, 1}},
+		{"updated: the new state", func(t *testing.T, s oauth.Storage) {
+			require.NoError(t, s.Update(t.Context(), get(t, s, "a-3")))
+		}, []string{"a-1", "a-2", "a-3"}, []int64{1, 1, 2}},
+		{"deleted and made again in another realm: left out", func(t *testing.T, s oauth.Storage) {
 			require.Equal(t, 3, sweep(t, s, day.Add(time.Second), 10))
 			r := record("a-2")
 			r.Realm = "tenant-2"
 			create(t, s, r)
-		})
-		require.Equal(t, []string{"a-1"}, ids(got))
-	})
-	t.Run("a second loop over the same sequence looks afresh", func(t *testing.T) {
-		s := open(t)
-		seq := s.List(t.Context(), byAlice)
-		for range 2 {
-			count := 0
-			for _, err := range seq {
-				require.NoError(t, err)
-				count++
+		}, []string{"a-1"}, []int64{1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := memstore.New()
+			for _, id := range []string{"a-1", "a-2", "a-3"} {
+				create(t, s, record(id))
 			}
-			require.Len(t, listIDs(t, s, byAlice), count)
-			create(t, s, record("a-4-"+fmt.Sprint(count)))
+			var ids []string
+			var versions []int64
+			for r, err := range s.List(t.Context(), oauth.Filter{Realm: "tenant-1", Subject: "alice"}) {
+				require.NoError(t, err)
+				if len(ids) == 0 {
+					c.atFirst(t, s)
+				}
+				ids, versions = append(ids, r.ID), append(versions, r.Version)
+			}
+			require.Equal(t, c.want, ids)
+			require.Equal(t, c.versions, versions)
+		})
+	}
+}
+
+func TestListLooksAfreshInEachLoop(t *testing.T) {
+	s := memstore.New()
+	seq := s.List(t.Context(), oauth.Filter{Realm: "tenant-1"})
+	for want := range 4 {
+		got := 0
+		for _, err := range seq {
+			require.NoError(t, err)
+			got++
 		}
-	})
+		require.Equal(t, want, got)
+		create(t, s, record(fmt.Sprintf("a-%d", want)))
+	}
 }
 
 func ExampleNew() {
