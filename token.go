@@ -335,33 +335,42 @@ func (s *Server) planRecord(ctx context.Context, t *TokenRequest, issue *Issue) 
 // advance moves the state of the record in memory to what it will be after the
 // commit, and returns that commit; nil if nothing needs to be stored.
 func (s *Server) advance(o *opened, refresh bool, now, accessEnd time.Time) func(at time.Time) (write, error) {
-	if o.verdict == repeated {
-		return nil
-	}
+	kept := refresh && o.kept()
 	idleEnd := min(millis(now.Add(o.policy.RefreshIdle)), o.grant.End)
-	keep := refresh && o.policy.Refresh == Keep && !o.isCode && !o.wentBack && o.rec.Version > 0 && o.head.generation > 0
-	if !keep {
+	switch {
+	case o.verdict == repeated:
+		return nil
+	case kept && !o.mustMove(idleEnd, accessEnd):
+		return nil
+	case !kept:
 		o.redeem(o.generation, s.ring.First())
 	}
-	o.head.idleEnd, idleEnd = idleEnd, o.head.idleEnd
+	o.head.idleEnd = idleEnd
 	if !refresh {
 		o.head.flags |= flagNoRefresh
 	}
-	before := o.rec.ExpiresAt
 	o.extend(o.policy, accessEnd)
-	moved := time.Duration(o.head.idleEnd-idleEnd) * time.Millisecond
-	if keep && moved < o.policy.RefreshIdle/8 && before.Equal(o.rec.ExpiresAt) {
-		o.head.idleEnd = idleEnd
-		return nil
-	}
 	return func(at time.Time) (write, error) {
-		if !keep {
+		if !kept {
 			if err := o.stamp(at); err != nil {
 				return write{}, err
 			}
 		}
 		return write{create: o.rec.Version == 0, rec: s.encodeAuthorization(o.authorization)}, nil
 	}
+}
+
+// kept reports whether the refresh token that was presented stays as it is.
+func (o *opened) kept() bool {
+	return o.policy.Refresh == Keep && !o.isCode && !o.wentBack && o.head.generation > 0
+}
+
+// mustMove reports whether a refresh token that stays needs a write all the same:
+// its idle end moves by an eighth of the idle life or more, or the record would
+// expire before the new access token.
+func (o *opened) mustMove(idleEnd int64, accessEnd time.Time) bool {
+	moved := time.Duration(idleEnd-o.head.idleEnd) * time.Millisecond
+	return moved >= o.policy.RefreshIdle/8 || o.rec.ExpiresAt.Before(accessEnd.Add(o.policy.window()))
 }
 
 // planResponse makes the access token and the members of the answer (RFC 6749,
