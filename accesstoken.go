@@ -377,6 +377,8 @@ func (s *Server) checkAccessToken(ctx context.Context, t *presentedToken) (Recor
 		return Record{}, failure.Cause
 	case c == nil:
 		return Record{}, inactive("its client is gone or disabled")
+	case !t.hasRecord() && c.Public:
+		return Record{}, inactive("its client is public and has no tokens of its own")
 	case !s.scopes.covers(c.Scopes, t.scopes):
 		return Record{}, inactive("its client may no longer have the scope")
 	}
@@ -385,7 +387,8 @@ func (s *Server) checkAccessToken(ctx context.Context, t *presentedToken) (Recor
 
 func (s *Server) checkRecord(ctx context.Context, t *presentedToken, now time.Time) (Record, error) {
 	if !t.hasRecord() {
-		if !t.ties(new([32]byte)) {
+		if t.subject != "" || !t.ties(new([32]byte)) {
+			// Whoever has the secrets can make these: they stand for a client, never for a user.
 			return Record{}, inactive("forged")
 		}
 		switch _, err := s.get(ctx, s.spentToken(t), KindSpent); {

@@ -202,7 +202,8 @@ func (s *Server) end(ctx context.Context, rec Record, erase bool) error {
 	}
 	if erase {
 		a.rec.Subject, a.rec.Data = "", nil
-		a.rec.ExpiresAt = latest(s.now(), rec.CreatedAt.Add(s.cfg.HandleLifetime))
+		// To the millisecond, as stores keep it: the write may have to be recognised.
+		a.rec.ExpiresAt = fromMillis(millis(latest(s.now(), rec.CreatedAt.Add(s.cfg.HandleLifetime))))
 		return s.commit(ctx, write{rec: a.rec})
 	}
 	if all, err := splitMembers(rec.Data); err == nil {

@@ -127,10 +127,8 @@ func secretParameter(name string) bool { return form.Secret(name) }
 // right nothing may be redirected (RFC 6749, section 4.1.2.1).
 func (s *Server) locate(ctx context.Context, params *form.Values) (*authorizeRequest, *Error) {
 	a := &authorizeRequest{params: params}
-	for _, name := range [...]string{"client_id", "redirect_uri"} {
-		if err := params.ErrOf(name); err != nil {
-			return a, fromForm(err)
-		}
+	if err := params.ErrOf("client_id"); err != nil {
+		return a, fromForm(err)
 	}
 	id := params.Get("client_id")
 	if id == "" {
@@ -142,6 +140,9 @@ func (s *Server) locate(ctx context.Context, params *form.Values) (*authorizeReq
 	}
 	if a.client == nil {
 		return a, &Error{Code: InvalidRequest, Description: "The client is unknown", Parameter: "client_id"}
+	}
+	if err := params.ErrOf("redirect_uri"); err != nil {
+		return a, fromForm(err)
 	}
 	uri, ok := matchRedirect(a.client, params.Get("redirect_uri"))
 	if !ok {
@@ -157,11 +158,12 @@ func (s *Server) locate(ctx context.Context, params *form.Values) (*authorizeReq
 // examine checks the rest of a request. Its errors go to the client.
 func (s *Server) examine(ctx context.Context, a *authorizeRequest) *Error {
 	responseType := a.params.Get("response_type")
-	words := strings.Fields(responseType)
+	words := strings.Split(responseType, " ")
 	slices.Sort(words)
 	a.grants = s.authorizeGrants[strings.Join(words, " ")]
 	// OAuth 2.0 Multiple Response Types, section 5: whatever gives a token answers in the fragment.
-	a.fragment = slices.ContainsFunc(words, func(w string) bool { return w != "code" && w != "none" }) && a.params.ErrOf("response_type") == nil
+	a.fragment = slices.ContainsFunc(words, func(w string) bool { return w != "" && w != "code" && w != "none" }) && a.params.ErrOf("response_type") == nil
+	badMode := a.readMode() // errors go by the response mode too
 	if err := a.params.ErrOf("scope"); err != nil && err.Parameter == "scope" && !a.params.Has("scope") {
 		// RFC 6749, section 3.3: characters that no scope has make it malformed.
 		return &Error{Code: InvalidScope, Description: "The scope is malformed", Parameter: "scope"}
@@ -175,8 +177,8 @@ func (s *Server) examine(ctx context.Context, a *authorizeRequest) *Error {
 	if a.grants == nil {
 		return &Error{Code: UnsupportedResponseType, Description: "The response type is not supported", Parameter: "response_type"}
 	}
-	if err := a.readMode(); err != nil {
-		return err
+	if badMode != nil {
+		return badMode
 	}
 	for _, g := range a.grants {
 		if !a.client.May(g.GrantType()) {
@@ -196,7 +198,7 @@ func (s *Server) examine(ctx context.Context, a *authorizeRequest) *Error {
 // readMode reads response_mode: where the answer goes.
 func (a *authorizeRequest) readMode() *Error {
 	switch mode := a.params.Get("response_mode"); {
-	case mode == "":
+	case mode == "" || a.params.ErrOf("response_mode") != nil:
 	case mode == "query" && !a.fragment:
 	case mode == "fragment":
 		a.fragment = true
@@ -312,6 +314,9 @@ func (s *Server) approve(ctx context.Context, in *Interaction, ap Approval) (*re
 		write: func(time.Time) (write, error) { return write{create: true, rec: s.encodeAuthorization(&z)}, nil }})
 	if no != nil && errors.Is(no.Error, errRaceLost) {
 		if to, err = s.approvedBefore(ctx, in, &z); err != nil {
+			if errors.Is(err, errNewerFormat) {
+				event.Type = EventUnknownFormat
+			}
 			return nil, &refusal{Error: err, event: event}
 		}
 		return to, nil
@@ -438,6 +443,9 @@ func (s *Server) approvedBefore(ctx context.Context, in *Interaction, again *aut
 		return nil, unavailable(err)
 	}
 	z, err := s.decodeAuthorization(rec)
+	if errors.Is(err, errNewerFormat) {
+		return nil, unavailable(err)
+	}
 	a := in.request
 	if err != nil || z.head.flags&flagEnded != 0 || z.head.generation != 0 || z.code.Expires <= millis(s.now()) ||
 		!a.issue.Code || a.issue.AccessToken || rec.ClientID != a.client.ID || rec.Subject != again.rec.Subject ||

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -66,6 +67,9 @@ func asError(err error) *Error {
 	}
 	if c, ok := errors.AsType[ErrorCode](err); ok {
 		return &Error{Code: c, Cause: wrapped(err, c)}
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return unavailable(err) // the request has ended, nothing is broken
 	}
 	return broken(err)
 }

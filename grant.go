@@ -226,13 +226,13 @@ func (r *TokenRequest) find(ctx context.Context, purpose derive.Purpose, c deriv
 	case err != nil:
 		return nil, &refusal{Error: unavailable(fmt.Errorf("storage: %w", err))}
 	}
-	h, err := parseHead(rec.Data)
-	if err == nil && !s.ring.Authentic(purpose, c, &h.nonce) {
-		return nil, r.invalid("wrong MAC")
-	}
+	// The record first: where somebody changed its nonce, no credential is right any more.
 	a, no := r.decode(rec)
 	if no != nil {
 		return nil, no
+	}
+	if !s.ring.Authentic(purpose, c, &a.head.nonce) {
+		return nil, r.invalid("wrong MAC")
 	}
 	if a.rec.ClientID != r.Client.ID {
 		no := r.invalid("issued to another client")

@@ -106,15 +106,15 @@ func (in *Interaction) ExpiresAt() time.Time { return in.expires }
 func (in *Interaction) AuthorizeURL() string { return in.server.endpoints[nameAuthorize].url }
 
 // String and GoString leave the request out.
-func (in *Interaction) String() string {
+func (in Interaction) String() string {
 	return fmt.Sprintf("oauth.Interaction(%s)", in.request.client)
 }
 
 // GoString is String, for the format %#v.
-func (in *Interaction) GoString() string { return in.String() }
+func (in Interaction) GoString() string { return in.String() }
 
 // LogValue implements [slog.LogValuer].
-func (in *Interaction) LogValue() slog.Value { return slog.StringValue(in.String()) }
+func (in Interaction) LogValue() slog.Value { return slog.StringValue(in.String()) }
 
 // Approve issues what the client asked for, within the approval, and sends the
 // browser back to it. Approving twice gives the same code while that is open,
@@ -194,7 +194,12 @@ func (s *Server) openInteraction(r *http.Request) (*Interaction, error) {
 	if !ok || subtle.ConstantTimeCompare(hash[:], in.browser[:]) != 1 {
 		return nil, ErrOtherBrowser
 	}
-	in.request = &authorizeRequest{params: form.ParseQuery(string(b[41:]), maxQuery)}
+	var fields []form.Field
+	for p := (payload{rest: b[41:]}); len(p.rest) > 0; {
+		name := p.text()
+		fields = append(fields, form.Field{Name: name, Value: p.text()})
+	}
+	in.request = &authorizeRequest{params: form.New(fields...)}
 	return in, nil
 }
 
@@ -260,7 +265,11 @@ func (s *Server) newInteraction(w http.ResponseWriter, r *http.Request, a *autho
 	b = append(b, in.id[:]...)
 	b = append(b, in.browser[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(millis(in.expires)))
-	b = append(b, a.params.Encode()...)
+	for _, f := range a.params.Fields() { // not urlencoded: a state of 1000 marks has to fit
+		if f.Value != "" {
+			b = appendText(appendText(b, f.Name), f.Value)
+		}
+	}
 	in.handle = derive.Encode("", false, s.ring.Seal(nil, derive.Handle, b))
 	if len(in.handle) > maxHandleText {
 		return nil, refuse(InvalidRequest, "The request is too long")

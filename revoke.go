@@ -30,6 +30,7 @@ func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) *refusal {
 		}
 		event.ClientID, event.Endpoint = ad.client.ID, nameRevoke
 		if err != nil {
+			event.Type = "" // nothing was revoked
 			return &refusal{Error: asError(err), event: event}
 		}
 		if event.Type != "" {

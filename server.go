@@ -254,9 +254,7 @@ func (s *Server) refused(w http.ResponseWriter, r *http.Request, name string, no
 		return
 	}
 	noStore(h)
-	if no.RetryAfter > 0 {
-		h.Set("Retry-After", fmt.Sprint(int64(max(1, no.RetryAfter/time.Second))))
-	}
+	no.SetHeader(h)
 	switch {
 	case s.cfg.Error != nil:
 		h.Set("Content-Type", "application/json")

@@ -202,7 +202,8 @@ func (s *Server) planToken(ctx context.Context, t *TokenRequest, grant TokenGran
 	case issue == nil:
 		return nil, &refusal{Error: broken(errors.New("the grant returned nothing"))}
 	}
-	p, failure := s.planIssue(ctx, t, issue)
+	decided := *issue // what is filled in below is not the grant's: it may return one Issue to all requests
+	p, failure := s.planIssue(ctx, t, &decided)
 	if failure != nil {
 		return nil, &refusal{Error: failure}
 	}

@@ -33,7 +33,13 @@ func (s *Server) checkRequired(fault func(string, ...any)) {
 	if s.cfg.HandleLifetime < time.Second || s.cfg.HandleLifetime > maxHandle {
 		fault("HandleLifetime is %v: it is 1s to %v", s.cfg.HandleLifetime, maxHandle)
 	}
-	ring, err := derive.NewRing(s.cfg.Issuer, s.cfg.Secrets)
+	server := s.cfg.Issuer
+	if s.cfg.Realm != "" {
+		// A token without a record meets no Realm to compare: two realms of one issuer
+		// have keys of their own. No issuer has a space in it.
+		server += " " + s.cfg.Realm
+	}
+	ring, err := derive.NewRing(server, s.cfg.Secrets)
 	if err != nil {
 		fault("Secrets: %v", err)
 	}
