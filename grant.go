@@ -37,7 +37,8 @@ type AuthorizeGrant interface {
 	ResponseType() string
 	// Authorize checks the parameters that belong to the grant and says what to
 	// issue. It changes nothing; it runs before the resource owner is asked, and
-	// again when the request was approved. An error goes to the client by redirect.
+	// again whenever the handle of the interaction is opened. An error goes to the
+	// client by redirect.
 	Authorize(ctx context.Context, r *AuthorizeRequest) (*Issue, error)
 }
 

@@ -195,18 +195,25 @@ func (s *Server) openInteraction(r *http.Request) (*Interaction, error) {
 		return nil, ErrOtherBrowser
 	}
 	var fields []form.Field
-	for p := (payload{rest: b[41:]}); len(p.rest) > 0; {
+	p := payload{rest: b[41:]}
+	redirectURI := p.text()
+	for len(p.rest) > 0 {
 		name := p.text()
 		fields = append(fields, form.Field{Name: name, Value: p.text()})
 	}
-	in.request = &authorizeRequest{params: form.New(fields...)}
+	in.request = &authorizeRequest{params: form.New(fields...), redirectURI: redirectURI}
 	return in, nil
 }
 
 // reexamine validates the sealed request again: client and configuration may
 // have changed since.
 func (s *Server) reexamine(ctx context.Context, in *Interaction) error {
+	sealed := in.request.redirectURI
 	a, err := s.locate(ctx, in.request.params)
+	if err == nil && sealed != "" && sealed != a.redirectURI {
+		a.redirectURI = "" // not where the answer was to go when the user was first asked
+		err = refuse(InvalidRequest, "The redirect URI is not one of the client's")
+	}
 	in.request = a
 	if err != nil {
 		return err
@@ -265,6 +272,11 @@ func (s *Server) newInteraction(w http.ResponseWriter, r *http.Request, a *autho
 	b = append(b, in.id[:]...)
 	b = append(b, in.browser[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(millis(in.expires)))
+	if a.params.Has("redirect_uri") {
+		b = appendText(b, "")
+	} else { // the only one registered, which may be another when the handle comes back
+		b = appendText(b, a.redirectURI)
+	}
 	for _, f := range a.params.Fields() { // not urlencoded: a state of 1000 marks has to fit
 		if f.Value != "" {
 			b = appendText(appendText(b, f.Name), f.Value)
