@@ -430,7 +430,7 @@ func (s *Server) checkRecord(ctx context.Context, t *presentedToken, now time.Ti
 
 // spentToken names the record that says a token without a record is revoked.
 func (s *Server) spentToken(t *presentedToken) string {
-	return spentID(s.cfg.Realm, "token", string(t.serial[:]))
+	return hashID(spentPrefix, s.cfg.Realm, KindSpent, "token "+string(t.serial[:]))
 }
 
 // tokenOf is what hosts see of a token.

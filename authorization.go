@@ -168,17 +168,17 @@ func authorizationBytes(id string) (b [16]byte, ok bool) {
 	return b, ok && copy(b[:], raw) == len(raw) && len(raw) == len(b)
 }
 
-// spentID names what outside text names: a hash with realm and kind, each
+// hashID names what outside text names: a hash with realm and kind, each
 // preceded by its length.
-func spentID(realm, what, text string) string {
+func hashID(prefix, realm string, kind Kind, text string) string {
 	h := sha256.New()
-	for _, part := range [...]string{realm, string(KindSpent), what, text} {
+	for _, part := range [...]string{realm, string(kind), text} {
 		var n [8]byte
 		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
 		h.Write(n[:])
 		h.Write([]byte(part))
 	}
-	return spentPrefix + base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+	return prefix + base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
 // get reads a record. One of another kind or realm is not found.

@@ -31,8 +31,12 @@ const (
 // whatever error comes back, the record is read once, and if it is byte for byte
 // what was to be written, random mark included, then it is written.
 func (s *Server) commit(ctx context.Context, w write) error {
+	return w.commit(ctx, s.cfg.Storage)
+}
+
+func (w write) commit(ctx context.Context, storage Storage) error {
 	ctx = context.WithoutCancel(ctx)
-	storage, want := s.cfg.Storage, w.rec
+	want := w.rec
 	want.Version++
 	err := func() error {
 		ctx, cancel := context.WithTimeout(ctx, commitDeadline)

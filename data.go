@@ -275,19 +275,23 @@ func (s *Server) encodeAuthorization(a *authorization) Record {
 	a.head.mark = newMark()
 	rec := a.rec
 	b := make([]byte, 0, len(rec.Data)+512)
-	b = a.head.appendTo(b)
-	for _, m := range a.members {
-		b = append(b, ',')
-		b = appendString(b, m.name)
-		b = append(b, ':')
-		b = append(b, m.value...)
-	}
+	b = appendMembers(a.head.appendTo(b), a.members)
 	first := s.ring.First()
 	mac, _ := s.recordMAC(first, rec, b) // the ring has its own first secret
 	b = append(b, macMember...)
 	b = base64.RawURLEncoding.AppendEncode(b, append([]byte{first}, mac[:]...))
 	rec.Data = append(b, '"', '}')
 	return rec
+}
+
+func appendMembers(b []byte, members []member) []byte {
+	for _, m := range members {
+		b = append(b, ',')
+		b = appendString(b, m.name)
+		b = append(b, ':')
+		b = append(b, m.value...)
+	}
+	return b
 }
 
 // bareData is the Data of a record that is nothing but its head.

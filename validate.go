@@ -275,8 +275,24 @@ func (s *Server) checkClients(fault func(string, ...any)) {
 	}
 }
 
-// checkClient says everything that is wrong with a client.
-func (s *Server) checkClient(c *Client, types map[string]bool) (faults []error) {
+// checkClient says everything that is wrong with a client of this server.
+func (s *Server) checkClient(c *Client, types map[string]bool) []error {
+	faults := c.check()
+	for _, n := range c.Scopes {
+		if !s.scopes.known(n) {
+			faults = append(faults, fmt.Errorf("Scopes names the unknown scope %q", n))
+		}
+	}
+	for _, t := range c.Grants {
+		if !types[t] {
+			faults = append(faults, fmt.Errorf("Grants names %q, which is not in Config.Grants", t))
+		}
+	}
+	return faults
+}
+
+// check says everything that is wrong with a client of any server.
+func (c *Client) check() (faults []error) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if c.ID == "" || len(c.ID) > maxClientID {
 		fault("ID is empty or longer than %d bytes", maxClientID)
@@ -295,16 +311,6 @@ func (s *Server) checkClient(c *Client, types map[string]bool) (faults []error) 
 	for i, u := range c.RedirectURIs {
 		if err := checkRedirect(u); err != nil {
 			fault("RedirectURIs[%d] %v", i, err)
-		}
-	}
-	for _, n := range c.Scopes {
-		if !s.scopes.known(n) {
-			fault("Scopes names the unknown scope %q", n)
-		}
-	}
-	for _, t := range c.Grants {
-		if !types[t] {
-			fault("Grants names %q, which is not in Config.Grants", t)
 		}
 	}
 	return faults
