@@ -101,21 +101,22 @@ func (t *accessToken) hasRecord() bool { return t.record != [16]byte{} }
 // record's, or zero where there is no record.
 func (s *Server) signAccessToken(ctx context.Context, t *accessToken, nonce *[32]byte) (string, error) {
 	rand.Read(t.serial[:])
+	payload := t.appendTo(make([]byte, 0, 256))
+	first := s.ring.First()
+	mac, _ := s.ring.MAC(derive.AccessRecord, first, payload, nonce[:]) // the ring has its own first secret
 	if j, ok := s.cfg.AccessToken.(JWT); ok {
 		keys, err := s.accessKeys(ctx, j)
 		if err != nil {
 			return "", err
 		}
-		claims, err := s.jwtClaims(t)
+		claims, err := s.jwtClaims(t, append([]byte{first}, mac[:innerMAC]...))
 		if err != nil {
 			return "", err
 		}
 		return jose.Sign(keys[0], j.typ(), claims)
 	}
-	payload := t.appendTo(make([]byte, 0, 256))
-	mac, _ := s.ring.MAC(derive.AccessRecord, s.ring.First(), payload, nonce[:]) // the ring has its own first secret
-	payload = append(payload, mac[:innerMAC]...)
 	f := s.accessOpaque
+	payload = append(payload, mac[:innerMAC]...)
 	return derive.Encode(f.Prefix, f.Hex, s.ring.Seal(make([]byte, 0, len(payload)+64), derive.Access, payload)), nil
 }
 
@@ -131,8 +132,10 @@ func (s *Server) accessKeys(ctx context.Context, j JWT) ([]jose.Key, error) {
 }
 
 // jwtClaims are those of RFC 9068, section 2.2. Where a client acts for itself,
-// sub names it in a way that no subject of a resource owner has.
-func (s *Server) jwtClaims(t *accessToken) ([]byte, error) {
+// sub names it in a way that no subject of a resource owner has. tie, key id and
+// MAC, is for this server alone: it ties the token to its record, so that who has
+// only the signing key cannot make one that passes here.
+func (s *Server) jwtClaims(t *accessToken, tie []byte) ([]byte, error) {
 	var f Fields
 	f.Set("iss", s.cfg.Issuer)
 	if t.subject == "" {
@@ -152,6 +155,7 @@ func (s *Server) jwtClaims(t *accessToken) ([]byte, error) {
 	f.Set("exp", t.expires)
 	f.Set("iat", t.issued)
 	f.Set("jti", t.id())
+	f.Set("tie", base64.RawURLEncoding.EncodeToString(tie))
 	return f.appendJSON(make([]byte, 0, 512))
 }
 
@@ -289,11 +293,15 @@ func (s *Server) openAccessToken(ctx context.Context, text string) (*presentedTo
 	if !ok {
 		return nil, inactive("of an unknown format")
 	}
-	keyID := sealed[0]
+	return s.presented(t, sealed[0], b[:cut], b[cut:]), nil
+}
+
+// presented is a token whose payload ends with this MAC, made with that secret.
+func (s *Server) presented(t accessToken, keyID byte, payload, mac []byte) *presentedToken {
 	return &presentedToken{t, func(nonce *[32]byte) bool {
-		mac, ok := s.ring.MAC(derive.AccessRecord, keyID, b[:cut], nonce[:])
-		return ok && subtle.ConstantTimeCompare(mac[:innerMAC], b[cut:]) == 1
-	}}, nil
+		want, ok := s.ring.MAC(derive.AccessRecord, keyID, payload, nonce[:])
+		return ok && subtle.ConstantTimeCompare(want[:innerMAC], mac) == 1
+	}}
 }
 
 const maxTokenText = 16 << 10 // characters of a token that is worth decoding
@@ -317,9 +325,12 @@ func (s *Server) openJWT(ctx context.Context, j JWT, text string) (*presentedTok
 		Expires  int64    `json:"exp"`
 		Issued   int64    `json:"iat"`
 		ID       string   `json:"jti"`
+		Tie      string   `json:"tie"`
 	}
 	var t accessToken
-	if json.Unmarshal(claims, &c) != nil || c.Issuer != s.cfg.Issuer || !t.setID(c.ID) {
+	err = json.Unmarshal(claims, &c)
+	tie, ok := derive.Decode("", false, c.Tie)
+	if err != nil || !ok || len(tie) != 1+innerMAC || c.Issuer != s.cfg.Issuer || !t.setID(c.ID) {
 		return nil, inactive("a JWT that is no access token of this server")
 	}
 	t.clientID, t.audience, t.expires, t.issued = c.ClientID, c.Audience, c.Expires, c.Issued
@@ -329,7 +340,7 @@ func (s *Server) openJWT(ctx context.Context, j JWT, text string) (*presentedTok
 	if c.Scope != "" {
 		t.scopes = strings.Split(c.Scope, " ")
 	}
-	return &presentedToken{t, func(*[32]byte) bool { return true }}, nil
+	return s.presented(t, tie[0], t.appendTo(nil), tie[1:]), nil
 }
 
 // audience is one string or a list of them (RFC 7519, section 4.1.3).

@@ -390,7 +390,7 @@ func TestAuthorizeOwnGrant(t *testing.T) {
 	}{
 		{"design 4 an *Error is the answer", "", oauth.InvalidRequest},
 		{"design 4 an ErrorCode is the answer", "taken", oauth.AccessDenied},
-		{"design 4 a plain error is a server_error", "broken", oauth.ServerError},
+		{"design 4 a plain error may pass", "broken", oauth.TemporarilyUnavailable},
 		{"design 4 an Issue of nothing is a server_error", "nothing", oauth.ServerError},
 		{"design 4 no Issue is a server_error", "nil", oauth.ServerError},
 	} {

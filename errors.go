@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -60,7 +59,7 @@ func broken(cause error) *Error {
 }
 
 // asError makes a refusal of whatever a hook returned: an *Error or an
-// ErrorCode is what it says, anything else is the server's own failure.
+// ErrorCode is what it says, anything else is a failure that may pass.
 func asError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
@@ -68,10 +67,7 @@ func asError(err error) *Error {
 	if c, ok := errors.AsType[ErrorCode](err); ok {
 		return &Error{Code: c, Cause: wrapped(err, c)}
 	}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return unavailable(err) // the request has ended, nothing is broken
-	}
-	return broken(err)
+	return unavailable(err)
 }
 
 // wrapped is the text around a bare code, if there is any.

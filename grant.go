@@ -25,7 +25,7 @@ type TokenGrant interface {
 	Grant
 	// Token checks the request and says what to issue. It changes nothing and may
 	// run again for the same request after a lost race. An error is the answer: an
-	// *Error or ErrorCode as it is, any other a server_error.
+	// *Error or ErrorCode as it is, any other a 503.
 	Token(ctx context.Context, r *TokenRequest) (*Issue, error)
 }
 
@@ -105,6 +105,8 @@ type refusal struct {
 	*Error
 	event Event
 	ends  *Record
+	// foreign says that the credential is not one that this server has made.
+	foreign bool
 	// redirect is set where the answer goes to the client by way of the browser.
 	redirect *redirection
 }
@@ -179,13 +181,15 @@ func (r *TokenRequest) open(ctx context.Context, param string) (*opened, *refusa
 		return nil, &refusal{Error: missing(param)}
 	}
 	c, ok := parseCredential(format, text)
-	if (!ok || !r.server.ring.Has(c.KeyID)) && purpose == derive.Refresh && r.server.cfg.Import != nil {
+	no := r.invalid("malformed")
+	no.foreign = true
+	var a *authorization
+	if ok {
+		a, no = r.find(ctx, purpose, c)
+	}
+	if no != nil && no.foreign && purpose == derive.Refresh && r.server.cfg.Import != nil {
 		return r.adopt(ctx, text)
 	}
-	if !ok {
-		return nil, r.invalid("malformed")
-	}
-	a, no := r.find(ctx, purpose, c)
 	if no != nil {
 		return nil, no
 	}
@@ -217,13 +221,15 @@ func (r *TokenRequest) find(ctx context.Context, purpose derive.Purpose, c deriv
 	s := r.server
 	if !s.ring.Has(c.KeyID) {
 		no := r.invalid("made with a secret that is not in Config.Secrets")
-		no.event.Type = EventUnknownSecret
+		no.event.Type, no.foreign = EventUnknownSecret, true
 		return nil, no
 	}
 	rec, err := s.get(ctx, authorizationID(c.Record), KindAuthorization)
 	switch {
 	case isNotFound(err):
-		return nil, r.invalid("unknown")
+		no := r.invalid("unknown")
+		no.foreign = true
+		return nil, no
 	case err != nil:
 		return nil, &refusal{Error: unavailable(fmt.Errorf("storage: %w", err))}
 	}

@@ -485,7 +485,7 @@ func TestInteractionRespond(t *testing.T) {
 		assert.Equal(t, first.Header, second.Header)
 		assert.Equal(t, []string{"v"}, slices.Compact(seen))
 	})
-	for name, err := range map[string]error{"server_error": errors.New("template: secret stuff"), "access_denied": oauth.AccessDenied,
+	for name, err := range map[string]error{"temporarily_unavailable": errors.New("template: secret stuff"), "access_denied": oauth.AccessDenied,
 		"invalid_scope": &oauth.Error{Code: oauth.InvalidScope, Description: "no"}} {
 		for _, query := range []string{az(), az("response_type=token")} {
 			t.Run("design 6 an error of the hook is the answer and nothing is stored: "+name+" "+query[:18], func(t *testing.T) {
@@ -517,7 +517,7 @@ func TestInteractionDeny(t *testing.T) {
 		{"OpenID Connect Core 3.1.2.6 another code", oauth.ErrorCode("login_required"), "login_required", ""},
 		{"RFC 6749 4.1.2.1 an *Error", &oauth.Error{Code: oauth.InvalidScope, Description: "Ask for less", Cause: errors.New("quota")}, oauth.InvalidScope, "Ask for less"},
 		{"RFC 6749 4.1.2.1 a wrapped code", fmt.Errorf("alice is on holiday: %w", oauth.AccessDenied), oauth.AccessDenied, ""},
-		{"RFC 6749 4.1.2.1 a plain error", errors.New("ldap: bind failed"), oauth.ServerError, "The server met an unexpected condition"},
+		{"RFC 6749 4.1.2.1 a plain error", errors.New("ldap: bind failed"), oauth.TemporarilyUnavailable, "The server cannot answer now, try again"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := watch(t)

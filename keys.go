@@ -18,8 +18,14 @@ type Key struct {
 	// Algorithm is ES256, ES384, RS256, PS256 or EdDSA. Zero: what fits the key
 	// (ES256 for P-256, ES384 for P-384, RS256 for RSA, EdDSA for Ed25519).
 	Algorithm string
-	Signer    crypto.Signer
+	Signer    crypto.Signer `json:"-"`
 }
+
+// String and GoString leave the private part out.
+func (k Key) String() string { return fmt.Sprintf("oauth.Key(%q)", k.ID) }
+
+// GoString is String, for the format %#v.
+func (k Key) GoString() string { return k.String() }
 
 // A KeySource has the keys of the server. The first signs; all are published
 // and verify.
