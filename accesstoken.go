@@ -45,7 +45,7 @@ type JWT struct {
 func (Opaque) format() {}
 func (JWT) format()    {}
 
-// String, GoString and LogValue leave the key out.
+// String leaves the key out, and so do GoString and LogValue.
 func (j JWT) String() string { return fmt.Sprintf("oauth.JWT(%q)", j.Type) }
 
 // GoString is String, for the format %#v.

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -196,12 +197,13 @@ func TestJWT(t *testing.T) {
 		key := jwks.JSON["keys"].([]any)[0].(map[string]any)
 		assert.Equal(t, segment(t, token, 0)["kid"], key["kid"])
 		assert.NotContains(t, key, "d")
-		number := func(text any) *big.Int {
-			b, err := base64.RawURLEncoding.DecodeString(text.(string))
+		part := func(member string) []byte {
+			b, err := base64.RawURLEncoding.DecodeString(key[member].(string))
 			require.NoError(t, err)
-			return new(big.Int).SetBytes(b)
+			return b
 		}
-		pub := &ecdsa.PublicKey{Curve: elliptic.P256(), X: number(key["x"]), Y: number(key["y"])}
+		pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, part("x"), part("y")))
+		require.NoError(t, err)
 		cut := strings.LastIndexByte(token, '.')
 		sum := sha256.Sum256([]byte(token[:cut]))
 		sig, err := base64.RawURLEncoding.DecodeString(token[cut+1:])

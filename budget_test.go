@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the implicit grant is served, so it is tested
+
 package oauth_test
 
 import (

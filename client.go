@@ -42,7 +42,8 @@ type Client struct {
 	Data any `json:"-"`
 }
 
-// String, GoString and LogValue name the client and leave its secrets out.
+// String names the client and leaves its secrets out, and so do GoString and
+// LogValue.
 func (c Client) String() string { return fmt.Sprintf("oauth.Client(%q)", c.ID) }
 
 // GoString is String, for the format %#v.

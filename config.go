@@ -95,7 +95,7 @@ type Config struct {
 	InsecureOmitIssuer bool
 }
 
-// String, GoString and LogValue name the issuer and nothing secret.
+// String names the issuer and nothing secret, and so do GoString and LogValue.
 func (c Config) String() string { return fmt.Sprintf("oauth.Config(%q)", c.Issuer) }
 
 // GoString is String, for the format %#v.
@@ -238,14 +238,14 @@ func (p Policy) complete() (Policy, error) {
 			*d.value = d.zero
 		}
 		if *d.value < time.Second || *d.value > d.to {
-			return p, fmt.Errorf("Policy.%s is %v: it is 1s to %v", d.name, *d.value, d.to)
+			return p, fmt.Errorf("oauth: Policy.%s is %v: it is 1s to %v", d.name, *d.value, d.to)
 		}
 	}
 	if p.RetryWindow != NoRetry && (p.RetryWindow < time.Second || p.RetryWindow > maxWindow) {
-		return p, fmt.Errorf("Policy.RetryWindow is %v: it is 1s to %v, or NoRetry", p.RetryWindow, maxWindow)
+		return p, fmt.Errorf("oauth: Policy.RetryWindow is %v: it is 1s to %v, or NoRetry", p.RetryWindow, maxWindow)
 	}
 	if p.Refresh < Rotate || p.Refresh > NoRefresh {
-		return p, fmt.Errorf("Policy.Refresh is %d: it is Rotate, Keep or NoRefresh", p.Refresh)
+		return p, fmt.Errorf("oauth: Policy.Refresh is %d: it is Rotate, Keep or NoRefresh", p.Refresh)
 	}
 	return p, nil
 }

@@ -64,9 +64,7 @@ func (f failingGrant) Token(ctx context.Context, r *oauth.TokenRequest) (*oauth.
 	return issue, err
 }
 
-// without is the form without a parameter, with is the form with another value.
-func without(form url.Values, name string) url.Values { return with(form, name) }
-
+// with is the form with another value of a parameter, or none.
 func with(form url.Values, name string, values ...string) url.Values {
 	changed := url.Values{}
 	for n, v := range form {

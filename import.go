@@ -37,7 +37,7 @@ func (r *TokenRequest) adopt(ctx context.Context, text string) (*opened, *refusa
 	case err != nil:
 		return nil, &refusal{Error: asError(err)}
 	case ap == nil:
-		return nil, &refusal{Error: broken(errors.New("Import returned neither an approval nor an error"))}
+		return nil, &refusal{Error: broken(errors.New("oauth: Import returned neither an approval nor an error"))}
 	}
 	if !s.scopes.covers(r.Client.Scopes, ap.Scopes) {
 		return nil, r.invalid("imported with a scope that the client may not have")

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the implicit grant is served, so it is tested
+
 package oauth_test
 
 import (
@@ -107,7 +109,7 @@ func TestInteractionHandle(t *testing.T) {
 	t.Run("S367 formatted and in JSON it shows neither handle nor request", func(t *testing.T) {
 		in, err := w.Server.Interaction(hostPage(handle, cookie))
 		require.NoError(t, err)
-		text, err := json.Marshal(in)
+		text, err := json.Marshal(in) //lint:ignore SA9005 that nothing comes out is what is tested
 		require.NoError(t, err)
 		for _, s := range []string{fmt.Sprint(in), fmt.Sprintf("%v %+v %#v %s", *in, *in, *in, *in),
 			fmt.Sprintf("%+v %#v %s", in, in, in), in.LogValue().String(), string(text)} {

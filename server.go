@@ -82,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// String, GoString and LogValue name the issuer and nothing secret.
+// String names the issuer and nothing secret, and so do GoString and LogValue.
 func (s *Server) String() string { return fmt.Sprintf("oauth.Server(%q)", s.cfg.Issuer) }
 
 // GoString is String, for the format %#v.

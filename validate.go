@@ -278,14 +278,15 @@ func (s *Server) checkClients(fault func(string, ...any)) {
 // checkClient says everything that is wrong with a client of this server.
 func (s *Server) checkClient(c *Client, types map[string]bool) []error {
 	faults := c.check()
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	for _, n := range c.Scopes {
 		if !s.scopes.known(n) {
-			faults = append(faults, fmt.Errorf("Scopes names the unknown scope %q", n))
+			fault("Scopes names the unknown scope %q", n)
 		}
 	}
 	for _, t := range c.Grants {
 		if !types[t] {
-			faults = append(faults, fmt.Errorf("Grants names %q, which is not in Config.Grants", t))
+			fault("Grants names %q, which is not in Config.Grants", t)
 		}
 	}
 	return faults

@@ -80,7 +80,7 @@ type Config struct {
 	Now func() time.Time `json:"-"`
 }
 
-// String, GoString and LogValue name the issuer and nothing secret.
+// String names the issuer and nothing secret, and so do GoString and LogValue.
 func (c Config) String() string { return fmt.Sprintf("pages.Config(%q)", c.Issuer) }
 
 // GoString is String, for the format %#v.
@@ -181,7 +181,7 @@ func (p *Pages) setIssuer() error {
 	return p.origin.AddTrustedOrigin(u.Scheme + "://" + u.Host)
 }
 
-// String, GoString and LogValue name the issuer and nothing secret.
+// String names the issuer and nothing secret, and so do GoString and LogValue.
 func (p *Pages) String() string { return fmt.Sprintf("pages.Pages(%q)", p.cfg.Issuer) }
 
 // GoString is String, for the format %#v.
