@@ -82,6 +82,7 @@ func misconfigurations() []misconfiguration {
 		{"one secret twice", func(c *oauth.Config) { c.Secrets = append(c.Secrets, c.Secrets[0]) }, []string{"Config.Secrets", "secret 1"}},
 		{"no Interact", func(c *oauth.Config) { c.Interact = nil }, []string{"Config.Interact"}},
 		{"a long realm", func(c *oauth.Config) { c.Realm = strings.Repeat("r", 256) }, []string{"Config.Realm"}},
+		{"a realm that is not text", func(c *oauth.Config) { c.Realm = "a\x00b" }, []string{"Config.Realm"}},
 		{"a handle that lives too long", func(c *oauth.Config) { c.HandleLifetime = 25 * time.Hour }, []string{"Config.HandleLifetime"}},
 		{"a handle that lives no time", func(c *oauth.Config) { c.HandleLifetime = -1 }, []string{"Config.HandleLifetime"}},
 		{"a nil guard", func(c *oauth.Config) { c.Guards = []oauth.Guard{nil} }, []string{"Config.Guards[0]"}},

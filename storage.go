@@ -24,9 +24,9 @@ const (
 type Record struct {
 	// Realm is [Config.Realm]: "" where one server has the store to itself.
 	Realm string
-	// ID is chosen by the server: a prefix for the Kind, then at most 64
-	// characters in all of A–Z a–z 0–9 - and _. It is compared byte by byte,
-	// is unique in the store, whatever the Realm, and never used again.
+	// ID is chosen by the server: at most 64 characters in all, of A–Z a–z 0–9 - and
+	// _, beginning with a prefix for the Kind. It is compared byte by byte, is unique
+	// in the store, whatever the Realm, and never used again.
 	ID   string
 	Kind Kind
 	// Version is 1 when the record was created and one more with every update.
@@ -40,8 +40,9 @@ type Record struct {
 	// before; one that expires records by its own clock adds 5 minutes of slack.
 	CreatedAt time.Time
 	ExpiresAt time.Time
-	// Data is the server's own JSON, in UTF-8; a store never looks inside.
-	// Neither side changes it after the call that passed it.
+	// Data is the server's own JSON, in UTF-8, up to 64 KiB of it; a store never
+	// looks inside. Neither side changes it after the call that passed it; a store
+	// keeps a copy and gives out copies.
 	Data []byte
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/grantwell/oauth/internal/derive"
 )
@@ -27,8 +28,8 @@ func (s *Server) checkRequired(fault func(string, ...any)) {
 	if err := checkIssuer(s.cfg.Issuer); err != nil {
 		fault("Issuer %v", err)
 	}
-	if len(s.cfg.Realm) > 255 {
-		fault("Realm is longer than 255 bytes")
+	if len(s.cfg.Realm) > 255 || !utf8.ValidString(s.cfg.Realm) || strings.ContainsRune(s.cfg.Realm, 0) {
+		fault("Realm is longer than 255 bytes or not text")
 	}
 	if s.cfg.HandleLifetime < time.Second || s.cfg.HandleLifetime > maxHandle {
 		fault("HandleLifetime is %v: it is 1s to %v", s.cfg.HandleLifetime, maxHandle)

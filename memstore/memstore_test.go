@@ -12,50 +12,25 @@ import (
 
 	"github.com/grantwell/oauth"
 	"github.com/grantwell/oauth/memstore"
+	"github.com/grantwell/oauth/oauthtest"
 )
 
-// The tests of what oauth.Storage promises take an opener and know nothing of
-// this package, so that any store can be put to them: contract_test.go,
-// list_test.go, race_test.go and model_test.go. What memstore promises beyond it
-// is in this file.
+// What oauth.Storage promises is for oauthtest.TestStorage to prove. The tests
+// here are about what memstore promises beyond it.
 
-// opener opens an empty store.
-type opener func(t *testing.T) oauth.Storage
+func TestStorage(t *testing.T) {
+	oauthtest.TestStorage(t, func(*testing.T) oauth.Storage { return memstore.New() })
+}
 
-// contract is a sentence of storage.go and its proof.
+func TestStorageOfZeroStore(t *testing.T) {
+	var s memstore.Store // one for all
+	oauthtest.TestStorage(t, func(*testing.T) oauth.Storage { return &s })
+}
+
+// contract is a sentence and its proof.
 type contract struct {
 	name string
 	test func(t *testing.T, s oauth.Storage)
-}
-
-func TestContract(t *testing.T) {
-	testContract(t, func(*testing.T) oauth.Storage { return memstore.New() })
-}
-
-func TestContractOfZeroStore(t *testing.T) {
-	testContract(t, func(*testing.T) oauth.Storage { return new(memstore.Store) })
-}
-
-func testContract(t *testing.T, open opener) {
-	for _, group := range []struct {
-		name  string
-		cases []contract
-	}{
-		{"Record", recordContract()},
-		{"Create", createContract()},
-		{"Get", getContract()},
-		{"Update", updateContract()},
-		{"List", listContract()},
-		{"DeleteExpired", deleteExpiredContract()},
-		{"Race", raceContract()},
-		{"Model", modelContract()},
-	} {
-		t.Run(group.name, func(t *testing.T) {
-			for _, c := range group.cases {
-				t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
-			}
-		})
-	}
 }
 
 // day is a time far enough ahead that a store with a clock of its own keeps what
