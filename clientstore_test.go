@@ -1,0 +1,263 @@
+package oauth_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/grantwell/oauth"
+	"github.com/grantwell/oauth/memstore"
+	"github.com/grantwell/oauth/oauthtest"
+)
+
+// storedServer is a server whose clients are in its own store.
+func storedServer(t *testing.T) (*oauthtest.Server, *oauth.ClientStore) {
+	t.Helper()
+	var clients *oauth.ClientStore
+	s := oauthtest.NewServer(t, func(c *oauth.Config) {
+		clients = &oauth.ClientStore{Storage: c.Storage, Realm: c.Realm, Now: c.Now}
+		c.Clients = clients
+	})
+	hash := []string{oauth.HashSecret(oauthtest.Secret)}
+	for _, c := range []oauth.Client{
+		{ID: oauthtest.WebClient, Name: "Web", Secrets: hash, RedirectURIs: []string{oauthtest.Callback}, Scopes: []string{"read", "write"}},
+		{ID: oauthtest.APIClient, Secrets: hash, Grants: []string{}, Introspect: true},
+	} {
+		require.NoError(t, clients.Create(t.Context(), c))
+	}
+	return s, clients
+}
+
+func TestStoredClients(t *testing.T) {
+	const web = oauthtest.WebClient
+	t.Run("every field comes back, Data apart", func(t *testing.T) {
+		clients := oauth.StoredClients(memstore.New())
+		want := oauth.Client{ID: "https://client.example/metadata.json", Name: "Ünïcode <b>", Secrets: []string{oauth.HashSecret("a"), oauth.HashSecret("b")},
+			RedirectURIs: []string{"https://a.example/cb?x=1&y", "com.example.app:/cb"}, LocalhostPort: true, Grants: []string{"client_credentials"},
+			Scopes: []string{"read"}, Introspect: true, Disabled: true}
+		stored := want
+		stored.Data = "the host's own"
+		require.NoError(t, clients.Create(t.Context(), stored))
+		got, err := clients.Client(t.Context(), want.ID)
+		require.NoError(t, err)
+		assert.Equal(t, want, *got)
+	})
+	t.Run("no grants and default grants are not the same", func(t *testing.T) {
+		clients := oauth.StoredClients(memstore.New())
+		require.NoError(t, clients.Create(t.Context(), oauth.Client{ID: "none", Public: true, Grants: []string{}}))
+		require.NoError(t, clients.Create(t.Context(), oauth.Client{ID: "default", Public: true}))
+		none, err := clients.Client(t.Context(), "none")
+		require.NoError(t, err)
+		byDefault, err := clients.Client(t.Context(), "default")
+		require.NoError(t, err)
+		assert.False(t, none.May("authorization_code"))
+		assert.True(t, byDefault.May("authorization_code"))
+	})
+	t.Run("sentinels", func(t *testing.T) {
+		clients := oauth.StoredClients(memstore.New())
+		c := oauth.Client{ID: "a", Public: true}
+		require.NoError(t, clients.Create(t.Context(), c))
+		assert.ErrorIs(t, clients.Create(t.Context(), c), oauth.ErrExists)
+		_, err := clients.Client(t.Context(), "A")
+		assert.ErrorIs(t, err, oauth.ErrNotFound)
+		_, err = clients.Update(t.Context(), "b", func(*oauth.Client) error { return nil })
+		assert.ErrorIs(t, err, oauth.ErrNotFound)
+		assert.ErrorIs(t, clients.Erase(t.Context(), "b"), oauth.ErrNotFound)
+		_, err = clients.RotateSecret(t.Context(), "a")
+		assert.ErrorContains(t, err, "public")
+		own := errors.New("own")
+		_, err = clients.Update(t.Context(), "a", func(*oauth.Client) error { return own })
+		assert.ErrorIs(t, err, own)
+	})
+	t.Run("what is wrong with a client is refused", func(t *testing.T) {
+		clients := oauth.StoredClients(memstore.New())
+		for _, c := range []oauth.Client{
+			{}, {ID: strings.Repeat("x", 2049), Public: true}, {ID: "a"}, {ID: "a", Public: true, Secrets: []string{oauth.HashSecret("x")}},
+			{ID: "a", Secrets: []string{"in clear"}}, {ID: "a", Public: true, RedirectURIs: []string{"javascript:alert(1)"}},
+		} {
+			assert.Error(t, clients.Create(t.Context(), c), fmt.Sprint(c.ID))
+		}
+		require.NoError(t, clients.Create(t.Context(), oauth.Client{ID: "a", Public: true}))
+		_, err := clients.Update(t.Context(), "a", func(c *oauth.Client) error { c.RedirectURIs = []string{"http://a.example"}; return nil })
+		assert.ErrorContains(t, err, "RedirectURIs[0]")
+	})
+	t.Run("S327 N updates at once are all there", func(t *testing.T) {
+		clients := oauth.StoredClients(memstore.New())
+		require.NoError(t, clients.Create(t.Context(), oauth.Client{ID: "a", Public: true}))
+		start, done := make(chan struct{}), sync.WaitGroup{}
+		for i := range 6 {
+			done.Go(func() {
+				<-start
+				_, err := clients.Update(context.Background(), "a", func(c *oauth.Client) error {
+					c.Scopes = append(c.Scopes, fmt.Sprint("s", i))
+					return nil
+				})
+				assert.NoError(t, err)
+			})
+		}
+		close(start)
+		done.Wait()
+		c, err := clients.Client(t.Context(), "a")
+		require.NoError(t, err)
+		assert.Len(t, c.Scopes, 6)
+	})
+	t.Run("U14 two secrets are live while one is changed", func(t *testing.T) {
+		s, clients := storedServer(t)
+		ask := func(secret string) int {
+			f := s.Code(web).Form()
+			f.Set("client_id", web)
+			f.Set("client_secret", secret)
+			return s.Post("/oauth/token", "", f).Status
+		}
+		second, err := clients.RotateSecret(t.Context(), web)
+		require.NoError(t, err)
+		assert.Equal(t, []int{200, 200, 401}, []int{ask(oauthtest.Secret), ask(second), ask("neither")})
+		third, err := clients.RotateSecret(t.Context(), web)
+		require.NoError(t, err)
+		assert.Equal(t, []int{401, 200, 200}, []int{ask(oauthtest.Secret), ask(second), ask(third)})
+	})
+	for name, end := range map[string]func(t *testing.T, c *oauth.ClientStore){
+		"disabled": func(t *testing.T, c *oauth.ClientStore) {
+			_, err := c.Update(t.Context(), web, func(c *oauth.Client) error { c.Disabled = true; return nil })
+			require.NoError(t, err)
+		},
+		"erased": func(t *testing.T, c *oauth.ClientStore) { require.NoError(t, c.Erase(t.Context(), web)) },
+		"without the scope": func(t *testing.T, c *oauth.ClientStore) {
+			_, err := c.Update(t.Context(), web, func(c *oauth.Client) error { c.Scopes = nil; return nil })
+			require.NoError(t, err)
+		},
+	} {
+		t.Run("design 1 a client that is "+name+" has no tokens", func(t *testing.T) {
+			s, clients := storedServer(t)
+			token := s.Redeem(s.Code(web)).String("access_token")
+			assert.Equal(t, true, s.Introspect(token).JSON["active"])
+			end(t, clients)
+			assert.Equal(t, false, s.Introspect(token).JSON["active"])
+		})
+	}
+	t.Run("design 1 erasing leaves nothing but the ID", func(t *testing.T) {
+		store := memstore.New()
+		clients := oauth.StoredClients(store)
+		require.NoError(t, clients.Create(t.Context(), oauth.Client{ID: "a", Name: "Secret Project", Public: true}))
+		require.NoError(t, clients.Erase(t.Context(), "a"))
+		for rec, err := range store.List(t.Context(), oauth.Filter{}) {
+			require.NoError(t, err)
+			assert.NotContains(t, fmt.Sprint(string(rec.Data), rec), "Secret Project")
+		}
+		for range clients.All(t.Context()) {
+			t.Error("an erased client is listed")
+		}
+		n, err := store.DeleteExpired(t.Context(), time.Now().Add(time.Hour), 10)
+		require.NoError(t, err)
+		assert.Equal(t, 1, n)
+	})
+	t.Run("S373 a list shows neither secret nor hash", func(t *testing.T) {
+		_, clients := storedServer(t)
+		var ids []string
+		for c, err := range clients.All(t.Context()) {
+			require.NoError(t, err)
+			assert.Nil(t, c.Secrets)
+			ids = append(ids, c.ID)
+		}
+		assert.ElementsMatch(t, []string{web, oauthtest.APIClient}, ids)
+	})
+	t.Run("design 1 realms are apart", func(t *testing.T) {
+		store := memstore.New()
+		a, b := &oauth.ClientStore{Storage: store, Realm: "a"}, &oauth.ClientStore{Storage: store, Realm: "b"}
+		require.NoError(t, a.Create(t.Context(), oauth.Client{ID: "x", Public: true}))
+		_, err := b.Client(t.Context(), "x")
+		assert.ErrorIs(t, err, oauth.ErrNotFound)
+		require.NoError(t, b.Create(t.Context(), oauth.Client{ID: "x", Public: true, Name: "b's"}))
+	})
+}
+
+func TestStoredClientsCache(t *testing.T) {
+	clock := oauthtest.NewClock(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
+	store := oauthtest.NewFaulty(memstore.New())
+	here := &oauth.ClientStore{Storage: store, Now: clock.Now}
+	there := &oauth.ClientStore{Storage: store, Now: clock.Now, CacheFor: -1}
+	require.NoError(t, here.Create(t.Context(), oauth.Client{ID: "a", Public: true}))
+	name := func(s *oauth.ClientStore) string {
+		c, err := s.Client(t.Context(), "a")
+		require.NoError(t, err)
+		return c.Name
+	}
+	assert.Empty(t, name(here))
+	_, err := there.Update(t.Context(), "a", func(c *oauth.Client) error { c.Name = "new"; return nil })
+	require.NoError(t, err)
+	assert.Equal(t, []string{"", "new"}, []string{name(here), name(there)}, "another process has changed it")
+	clock.Advance(2 * time.Second)
+	assert.Equal(t, "new", name(here))
+	_, err = here.Update(t.Context(), "a", func(c *oauth.Client) error { c.Name = "newer"; return nil })
+	require.NoError(t, err)
+	assert.Equal(t, "newer", name(here), "what this process changes it sees at once")
+
+	store.Reset()
+	for range 10 {
+		name(here)
+	}
+	assert.Empty(t, store.Calls())
+	store.Fail(func(oauthtest.StoreCall) oauthtest.Fault { return oauthtest.FailBefore })
+	_, err = there.Client(t.Context(), "a")
+	assert.ErrorIs(t, err, oauthtest.ErrFault)
+	assert.NotErrorIs(t, err, oauth.ErrNotFound)
+}
+
+func TestStoredClientsWrites(t *testing.T) {
+	for name, fault := range map[string]oauthtest.Fault{"N004 performed twice": oauthtest.Twice, "N005 its answer lost": oauthtest.FailAfter} {
+		t.Run(name, func(t *testing.T) {
+			store := oauthtest.NewFaulty(memstore.New())
+			store.Fail(func(c oauthtest.StoreCall) oauthtest.Fault {
+				if c.Method == "Create" || c.Method == "Update" {
+					return fault
+				}
+				return oauthtest.NoFault
+			})
+			clients := oauth.StoredClients(store)
+			require.NoError(t, clients.Create(t.Context(), oauth.Client{ID: "a", Public: true}))
+			_, err := clients.Update(t.Context(), "a", func(c *oauth.Client) error { c.Name = "n"; return nil })
+			require.NoError(t, err)
+			require.NoError(t, clients.Erase(t.Context(), "a"))
+		})
+	}
+	t.Run("N013 members of another version stay", func(t *testing.T) {
+		store := memstore.New()
+		clients := oauth.StoredClients(store)
+		require.NoError(t, clients.Create(t.Context(), oauth.Client{ID: "a", Public: true}))
+		for rec, err := range store.List(t.Context(), oauth.Filter{Kind: oauth.KindClient}) {
+			require.NoError(t, err)
+			rec.Data = append(rec.Data[:len(rec.Data)-1], `,"later": [1, 2 ]}`...)
+			require.NoError(t, store.Update(t.Context(), rec))
+		}
+		_, err := clients.Update(t.Context(), "a", func(c *oauth.Client) error { c.Name = "n"; return nil })
+		require.NoError(t, err)
+		for rec, err := range store.List(t.Context(), oauth.Filter{Kind: oauth.KindClient}) {
+			require.NoError(t, err)
+			assert.Contains(t, string(rec.Data), `"later":[1, 2 ]`)
+			assert.True(t, json.Valid(rec.Data))
+		}
+	})
+	t.Run("S335 a store that fails is a 503", func(t *testing.T) {
+		s, _ := storedServer(t)
+		code := s.Code(oauthtest.WebClient)
+		s.Clock.Advance(3 * time.Second)
+		s.Store.Fail(func(oauthtest.StoreCall) oauthtest.Fault { return oauthtest.FailBefore })
+		f := code.Form()
+		f.Set("client_id", oauthtest.WebClient)
+		f.Set("client_secret", oauthtest.Secret)
+		a := s.Post("/oauth/token", "", f)
+		assert.Equal(t, []any{503, "temporarily_unavailable"}, []any{a.Status, a.String("error")})
+		s.Store.Fail(nil)
+		assert.Equal(t, 200, s.Post("/oauth/token", "", f).Status)
+		assert.Equal(t, 400, s.Post("/oauth/token", "", url.Values{"client_id": {oauthtest.WebClient}, "client_secret": {oauthtest.Secret}}).Status)
+	})
+}
