@@ -488,6 +488,7 @@ func writePage(w http.ResponseWriter, e *Error) {
 	}
 	//nolint:errcheck // the browser is gone: there is nobody to tell
 	w.Write([]byte("<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">" +
+		"<meta name=\"color-scheme\" content=\"light dark\">" +
 		"<title>Sign-in request refused</title>\n<h1>This sign-in request cannot be answered</h1>\n<p>" + text + ".</p>\n" +
 		"<p>Go back to the application and start again.</p>\n</html>\n"))
 }
