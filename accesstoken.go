@@ -285,6 +285,9 @@ func (s *Server) openAccessToken(ctx context.Context, text string) (*presentedTo
 		return nil, inactive("malformed")
 	}
 	b, err := s.ring.Open(nil, derive.Access, sealed)
+	if errors.Is(err, derive.ErrUnknownKey) {
+		s.emit(ctx, Event{Type: EventUnknownSecret})
+	}
 	if err != nil || len(b) < innerMAC {
 		return nil, inactive("not sealed by this server")
 	}

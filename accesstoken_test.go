@@ -438,7 +438,7 @@ func TestSecretsRotate(t *testing.T) {
 		gone.refused(web, tokens.String("refresh_token"))
 		assert.False(t, gone.active(tokens.String("access_token")))
 		gone.revoke(web, tokens.String("refresh_token"))
-		assert.Len(t, gone.Events(oauth.EventUnknownSecret), 2)
+		assert.Len(t, gone.Events(oauth.EventUnknownSecret), 4)
 		first.rotate(web, tokens.String("refresh_token"))
 		first.Redeem(code)
 	})

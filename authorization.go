@@ -117,6 +117,9 @@ func (a *authorization) extend(p Policy, accessEnd time.Time) {
 	if a.head.generation == 0 {
 		needed = max(needed, a.code.Expires)
 	}
+	if a.head.flags&flagImported != 0 { // recognised for as long as the foreign token could come
+		needed = max(needed, a.grant.End)
+	}
 	if a.rec.ExpiresAt.IsZero() || needed > millis(a.rec.ExpiresAt) {
 		a.rec.ExpiresAt = fromMillis(needed + slack)
 	}
@@ -197,14 +200,21 @@ func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
 func (s *Server) end(ctx context.Context, rec Record, erase bool) error {
 	a := authorization{rec: rec}
 	h, err := parseHead(rec.Data)
-	if err != nil && !errors.Is(err, errAltered) {
-		return unavailable(err)
-	}
 	if erase {
 		a.rec.Subject, a.rec.Data = "", nil
+		handleEnd := rec.CreatedAt.Add(maxHandle)
+		if g, ok := readGrant(rec); ok {
+			handleEnd = fromMillis(g.HandleEnd)
+		}
 		// To the millisecond, as stores keep it: the write may have to be recognised.
-		a.rec.ExpiresAt = fromMillis(millis(latest(s.now(), rec.CreatedAt.Add(s.cfg.HandleLifetime))))
+		a.rec.ExpiresAt = fromMillis(millis(latest(s.now(), handleEnd)))
+		if h.flags&flagImported != 0 {
+			a.rec.ExpiresAt = rec.ExpiresAt // or the foreign token could be adopted again
+		}
 		return s.commit(ctx, write{rec: a.rec})
+	}
+	if errors.Is(err, errNewerFormat) {
+		return unavailable(err)
 	}
 	if all, err := splitMembers(rec.Data); err == nil {
 		for _, m := range all {
@@ -249,21 +259,37 @@ func (s *Server) Authorizations(ctx context.Context, subject string) ([]*Authori
 			return nil, err
 		}
 		a, err := s.decodeAuthorization(rec)
-		if errors.Is(err, errAltered) {
-			s.emit(ctx, Event{Type: EventRecordAltered, ClientID: rec.ClientID, Subject: subject, Authorization: rec.ID, Err: err})
+		if err != nil {
+			event := Event{Type: EventRecordAltered, ClientID: rec.ClientID, Subject: subject, Authorization: rec.ID, Err: err}
+			if errors.Is(err, errNewerFormat) {
+				event.Type = EventUnknownFormat
+			}
+			s.emit(ctx, event)
 			continue
 		}
-		if err != nil {
-			return nil, fmt.Errorf("oauth: authorization %s: %w", rec.ID, err)
-		}
-		if a.live(s.now()) {
+		if a.usable(s.now()) {
 			all = append(all, a.public())
 		}
 	}
 	return all, nil
 }
 
-// live reports whether anything of the authorization may still be used.
+// usable reports whether the client can still get an access token; where it has
+// no refresh token, whether one that it got may still be good.
+func (a *authorization) usable(now time.Time) bool {
+	switch {
+	case !a.live(now):
+		return false
+	case a.head.generation == 0 && a.code.Expires != 0:
+		return millis(now) < a.code.Expires
+	case a.head.generation > 0 && a.head.flags&flagNoRefresh == 0:
+		return millis(now) < a.refreshEnd()
+	}
+	return true
+}
+
+// live reports whether the authorization has neither ended nor run out. Its
+// record outlives its tokens by a little.
 func (a *authorization) live(now time.Time) bool {
 	return a.head.flags&flagEnded == 0 && !a.expired(now)
 }
@@ -274,7 +300,8 @@ func (a *authorization) expired(now time.Time) bool {
 
 // Revoke ends the authorizations that match: no code, refresh token or access
 // token of theirs is accepted afterwards. It returns how many it ended. When it
-// fails midway, those counted have ended and the call can be made again.
+// fails, those counted have ended, the others were tried, and the call can be
+// made again.
 func (s *Server) Revoke(ctx context.Context, sel Selector) (int, error) {
 	if sel.ID != "" {
 		rec, err := s.get(ctx, sel.ID, KindAuthorization)
@@ -289,18 +316,19 @@ func (s *Server) Revoke(ctx context.Context, sel Selector) (int, error) {
 	if sel.Subject == "" && sel.ClientID == "" && sel.Session == "" {
 		return 0, errors.New("oauth: Revoke needs a selector")
 	}
-	ended := 0
+	ended, failed := 0, error(nil)
 	f := Filter{Realm: s.cfg.Realm, Kind: KindAuthorization, ClientID: sel.ClientID, Subject: sel.Subject}
 	for rec, err := range s.cfg.Storage.List(ctx, f) {
 		if err != nil {
-			return ended, err
+			return ended, errors.Join(failed, err)
 		}
 		n, err := s.revokeOne(ctx, rec, sel)
-		if ended += n; err != nil {
-			return ended, err
+		ended += n
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("authorization %s: %w", rec.ID, err))
 		}
 	}
-	return ended, nil
+	return ended, failed
 }
 
 // revokeOne ends one record, read again where another write came first.
@@ -331,7 +359,7 @@ func (s *Server) revokeOne(ctx context.Context, rec Record, sel Selector) (int, 
 }
 
 func (sel Selector) matches(rec Record) bool {
-	if sel.Session != "" && sessionOf(rec) != sel.Session {
+	if g, _ := readGrant(rec); sel.Session != "" && g.Session != sel.Session {
 		return false
 	}
 	return (sel.Subject == "" || sel.Subject == rec.Subject) && (sel.ClientID == "" || sel.ClientID == rec.ClientID)
@@ -340,5 +368,6 @@ func (sel Selector) matches(rec Record) bool {
 // DeleteExpired deletes at most limit expired records and returns how many it
 // deleted. The host calls it now and then, until it returns less than limit.
 func (s *Server) DeleteExpired(ctx context.Context, limit int) (int, error) {
-	return s.cfg.Storage.DeleteExpired(ctx, s.now(), limit)
+	// A minute late: the clocks of other processes may be behind.
+	return s.cfg.Storage.DeleteExpired(ctx, s.now().Add(-time.Minute), limit)
 }

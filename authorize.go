@@ -2,8 +2,12 @@ package oauth
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"html"
+	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,6 +17,8 @@ import (
 	"github.com/grantwell/oauth/internal/derive"
 	"github.com/grantwell/oauth/internal/form"
 )
+
+const formType = "application/x-www-form-urlencoded"
 
 const (
 	maxQuery      = 16 << 10 // bytes of an authorization request
@@ -37,6 +43,7 @@ type redirection struct {
 	uri      string
 	fragment bool
 	fields   Fields
+	location string // uri and fields, rendered
 }
 
 // serveAuthorize is the authorization endpoint.
@@ -44,6 +51,9 @@ func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) *refusal
 	if r.Method == http.MethodPost {
 		if err := parsePost(w, r); err != nil {
 			return s.unplaced(w, r, err)
+		}
+		if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); r.ContentLength != 0 && (err != nil || media != formType) {
+			return s.unplaced(w, r, refuse(InvalidRequest, "Content-Type must be "+formType))
 		}
 	}
 	if interactionHandle(r) != "" {
@@ -105,7 +115,7 @@ func parsePost(w http.ResponseWriter, r *http.Request) *Error {
 func (s *Server) restate(w http.ResponseWriter, r *http.Request) *refusal {
 	query := r.Form.Encode()
 	for name := range r.Form {
-		if secretParameter(name) {
+		if form.Secret(name) {
 			return s.unplaced(w, r, refuse(InvalidRequest, "The request has a parameter that must not be in a URL"))
 		}
 	}
@@ -120,8 +130,6 @@ func (s *Server) restate(w http.ResponseWriter, r *http.Request) *refusal {
 	http.Redirect(w, r, s.endpoints[nameAuthorize].url+"?"+query, http.StatusSeeOther)
 	return nil
 }
-
-func secretParameter(name string) bool { return form.Secret(name) }
 
 // locate finds the client and the redirect URI of a request. Until both are
 // right nothing may be redirected (RFC 6749, section 4.1.2.1).
@@ -170,6 +178,11 @@ func (s *Server) examine(ctx context.Context, a *authorizeRequest) *Error {
 	}
 	if err := a.params.Err(); err != nil {
 		return fromForm(err)
+	}
+	for _, f := range a.params.Fields() { // a request object is no credential here
+		if f.Value != "" && f.Name != "request" && form.Secret(f.Name) {
+			return &Error{Code: InvalidRequest, Description: "The request has a parameter that must not be in a URL", Parameter: f.Name}
+		}
 	}
 	if responseType == "" {
 		return missing("response_type")
@@ -245,12 +258,15 @@ func (s *Server) back(a *authorizeRequest, err *Error, event Event) *refusal {
 	if err.URI != "" {
 		to.fields.Set("error_uri", err.URI)
 	}
-	s.finish(a, to)
+	if failure := s.finish(a, to); failure != nil {
+		return &refusal{Error: failure, event: event}
+	}
 	return &refusal{Error: err, event: event, redirect: to}
 }
 
-// finish adds what no hook can drop: state and iss (RFC 9207, section 2).
-func (s *Server) finish(a *authorizeRequest, to *redirection) {
+// finish adds what no hook can drop, state and iss (RFC 9207, section 2), and
+// renders the target.
+func (s *Server) finish(a *authorizeRequest, to *redirection) *Error {
 	to.fields.Delete("state")
 	to.fields.Delete("iss")
 	if a.state != "" {
@@ -259,17 +275,10 @@ func (s *Server) finish(a *authorizeRequest, to *redirection) {
 	if !s.cfg.InsecureOmitIssuer {
 		to.fields.Set("iss", s.cfg.Issuer)
 	}
-}
-
-// redirect sends the browser to the client.
-func (s *Server) redirect(w http.ResponseWriter, r *http.Request, to *redirection) {
 	params, err := to.fields.encode()
 	if err != nil {
-		s.refused(w, r, nameAuthorize, &refusal{Error: broken(err)})
-		return
+		return broken(err)
 	}
-	noStore(w.Header())
-	w.Header().Set("Referrer-Policy", "no-referrer")
 	separator := "?"
 	switch {
 	case to.fragment:
@@ -279,8 +288,16 @@ func (s *Server) redirect(w http.ResponseWriter, r *http.Request, to *redirectio
 	case strings.Contains(to.uri, "?"): // RFC 6749, section 3.1.2: a query that is there stays
 		separator = "&"
 	}
+	to.location = to.uri + separator + params
+	return nil
+}
+
+// redirect sends the browser to the client.
+func redirect(w http.ResponseWriter, to *redirection) {
+	noStore(w.Header())
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Location", to.location)
 	// RFC 9700, section 4.12: 303, so that no form is posted on to the client.
-	w.Header().Set("Location", to.uri+separator+params)
 	w.WriteHeader(http.StatusSeeOther)
 }
 
@@ -301,7 +318,7 @@ func (s *Server) approve(ctx context.Context, in *Interaction, ap Approval) (*re
 		return fail(err)
 	}
 	policy, err := s.policy(ctx, PolicyRequest{Client: a.client, GrantType: grantType, Subject: ap.Subject,
-		Scopes: slices.Clone(ap.Scopes), Extra: ap.Extra})
+		Scopes: slices.Clone(ap.Scopes), Extra: maps.Clone(ap.Extra)})
 	if err != nil {
 		return fail(err)
 	}
@@ -324,7 +341,7 @@ func (s *Server) approve(ctx context.Context, in *Interaction, ap Approval) (*re
 	if no != nil {
 		return fail(no.Error)
 	}
-	event.Type, event.Endpoint, event.GrantType, event.Scopes = EventApproved, nameAuthorize, grantType, ap.Scopes
+	event.Type, event.Endpoint, event.GrantType, event.Scopes = EventApproved, nameAuthorize, grantType, slices.Clone(ap.Scopes)
 	s.emit(ctx, event)
 	return to, nil
 }
@@ -359,8 +376,8 @@ func (s *Server) newAuthorization(z *authorization, id [16]byte, c *Client, gran
 	z.rec = Record{Realm: s.cfg.Realm, ID: authorizationID(id), Kind: KindAuthorization,
 		ClientID: c.ID, Subject: ap.Subject, CreatedAt: fromMillis(millis(now))}
 	z.head = head{keyID: s.ring.First(), nonce: newNonce(), rotated: millis(now)}
-	z.grant = grantPart{Type: grantType, Scopes: ap.Scopes, Resources: ap.Resources,
-		ACR: ap.ACR, AMR: ap.AMR, Session: ap.Session, Extra: ap.Extra}
+	z.grant = grantPart{Type: grantType, Scopes: slices.Clone(ap.Scopes), Resources: slices.Clone(ap.Resources),
+		ACR: ap.ACR, AMR: slices.Clone(ap.AMR), Session: ap.Session, Extra: maps.Clone(ap.Extra)}
 	if !ap.AuthTime.IsZero() {
 		z.grant.AuthTime = ap.AuthTime.Unix()
 	}
@@ -377,9 +394,7 @@ func (s *Server) planApproval(ctx context.Context, in *Interaction, z *authoriza
 	end := now.Add(p.RefreshAbsolute)
 	z.grant.End, z.grant.HandleEnd = millis(end), millis(in.expires)
 	z.head.idleEnd = min(millis(now.Add(p.RefreshIdle)), z.grant.End)
-	issued := Issued{Endpoint: nameAuthorize, Client: a.client, GrantType: z.grant.Type, Authorization: z.rec.ID,
-		Subject: z.rec.Subject, Requested: a.scopes, Scopes: z.grant.Scopes, Resources: z.grant.Resources,
-		Extra: z.grant.Extra, IssuedAt: now, ExpiresAt: now.Add(p.Code)}
+	issued := z.issued(a, now, now.Add(p.Code))
 	to := &redirection{uri: a.redirectURI, fragment: a.fragment}
 	if a.issue.Code {
 		z.code = codePart{Expires: millis(now.Add(p.Code)), RedirectURI: a.redirectURI,
@@ -406,12 +421,21 @@ func (s *Server) planApproval(ctx context.Context, in *Interaction, z *authoriza
 		to.fields.Set("access_token", text) // RFC 6749, section 4.2.2
 		to.fields.Set("token_type", "Bearer")
 		to.fields.Set("expires_in", at.expires-at.issued)
-		to.fields.Set("scope", strings.Join(at.scopes, " "))
+		if len(at.scopes) > 0 {
+			to.fields.Set("scope", strings.Join(at.scopes, " "))
+		}
 	}
 	if err := s.respond(ctx, &issued, to, a); err != nil {
 		return nil, now, err
 	}
 	return to, accessEnd, nil
+}
+
+// issued is what the host's hook is told of an approval.
+func (z *authorization) issued(a *authorizeRequest, at, end time.Time) Issued {
+	p := z.public()
+	return Issued{Endpoint: nameAuthorize, Client: a.client, GrantType: p.GrantType, Authorization: p.ID, Subject: p.Subject,
+		Requested: slices.Clone(a.scopes), Scopes: p.Scopes, Resources: p.Resources, Extra: p.Extra, IssuedAt: at, ExpiresAt: end}
 }
 
 // respond runs the host's hook over a redirect and adds what it cannot drop.
@@ -421,8 +445,7 @@ func (s *Server) respond(ctx context.Context, issued *Issued, to *redirection, a
 			return asError(err)
 		}
 	}
-	s.finish(a, to)
-	return nil
+	return s.finish(a, to)
 }
 
 // codeText is the code of an authorization: generation 0 of its chain.
@@ -452,9 +475,7 @@ func (s *Server) approvedBefore(ctx context.Context, in *Interaction, again *aut
 		!sameSet(z.grant.Scopes, again.grant.Scopes) || !s.ring.Has(z.head.keyID) {
 		return nil, used
 	}
-	issued := Issued{Endpoint: nameAuthorize, Client: a.client, GrantType: z.grant.Type, Authorization: rec.ID,
-		Subject: rec.Subject, Requested: a.scopes, Scopes: z.grant.Scopes, Resources: z.grant.Resources,
-		Extra: z.grant.Extra, IssuedAt: rec.CreatedAt, ExpiresAt: fromMillis(z.code.Expires)}
+	issued := z.issued(a, rec.CreatedAt, fromMillis(z.code.Expires))
 	to := &redirection{uri: a.redirectURI, fragment: a.fragment}
 	to.fields.Set("code", s.codeText(z, in.id))
 	if err := s.respond(ctx, &issued, to, a); err != nil {
@@ -474,11 +495,18 @@ func printable(text string) string {
 	}, text)
 }
 
+const pageStyle = ":root{color-scheme:light dark;--back:#fff;--ink:#171b24}" +
+	"@media(prefers-color-scheme:dark){:root{--back:#0e1117;--ink:#edf0f5}}" +
+	"html,body{background:var(--back);color:var(--ink)}" +
+	"body{max-width:36rem;margin:0 auto;padding:2rem 1rem;font:1rem/1.5 system-ui,sans-serif}h1{font-size:1.5rem;line-height:1.25}"
+
 // writePage is the plain page of a request that cannot be answered by redirect.
 func writePage(w http.ResponseWriter, e *Error) {
+	sum := sha256.Sum256([]byte(pageStyle))
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+
+		"'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(e.HTTPStatus())
@@ -488,8 +516,8 @@ func writePage(w http.ResponseWriter, e *Error) {
 	}
 	//nolint:errcheck // the browser is gone: there is nobody to tell
 	w.Write([]byte("<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">" +
-		"<meta name=\"color-scheme\" content=\"light dark\">" +
-		"<title>Sign-in request refused</title>\n<h1>This sign-in request cannot be answered</h1>\n<p>" + text + ".</p>\n" +
+		"<title>Sign-in request refused</title><style>" + pageStyle + "</style>\n" +
+		"<h1>This sign-in request cannot be answered</h1>\n<p>" + text + ".</p>\n" +
 		"<p>Go back to the application and start again.</p>\n</html>\n"))
 }
 

@@ -87,7 +87,10 @@ type ClientRegistry interface {
 func StaticClients(clients ...Client) ClientRegistry {
 	r := &staticClients{all: slices.Clone(clients), byID: make(map[string]*Client, len(clients))}
 	for i := range r.all {
-		r.byID[r.all[i].ID] = &r.all[i]
+		c := &r.all[i]
+		c.Secrets, c.RedirectURIs = slices.Clone(c.Secrets), slices.Clone(c.RedirectURIs)
+		c.Grants, c.Scopes = slices.Clone(c.Grants), slices.Clone(c.Scopes)
+		r.byID[c.ID] = c
 	}
 	return r
 }

@@ -30,13 +30,14 @@ type ClientStore struct {
 	// Now is the clock. Zero: time.Now.
 	Now func() time.Time
 
-	mu     sync.Mutex
-	cached map[string]cachedClient
+	mu      sync.Mutex
+	cached  map[string]cachedClient
+	changes int // made by this process: what was read before one is not remembered after it
 }
 
 type cachedClient struct {
-	client *Client
-	until  time.Time
+	client      *Client
+	from, until time.Time
 }
 
 const (
@@ -64,14 +65,15 @@ type clientPart struct {
 // Client implements [ClientRegistry].
 func (s *ClientStore) Client(ctx context.Context, id string) (*Client, error) {
 	now := s.now()
-	if c := s.remembered(id, now); c != nil {
+	c, changes := s.remembered(id, now)
+	if c != nil {
 		return c, nil
 	}
 	_, c, err := s.read(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	s.remember(c, now)
+	s.remember(c, now, changes)
 	return c, nil
 }
 
@@ -239,32 +241,54 @@ func encodeClient(data []byte, c *Client) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	var h head
 	members := []member{{name: clientMember, value: part}}
 	if len(data) > 0 {
+		if h, err = parseHead(data); err != nil {
+			return nil, err
+		}
 		old, err := splitMembers(data)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range old {
-			if m.name != "head" && m.name != clientMember {
+			switch m.name {
+			case "head":
+			case clientMember:
+				if members[0].value, err = keepUnknown(part, m.value); err != nil {
+					return nil, err
+				}
+			default:
 				members = append(members, m)
 			}
 		}
 	}
-	h := head{mark: newMark()}
+	h.mark = newMark()
 	return append(appendMembers(h.appendTo(nil), members), '}'), nil
 }
 
-func (s *ClientStore) remembered(id string, now time.Time) *Client {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e, ok := s.cached[id]; ok && now.Before(e.until) {
-		return e.client
+// keepUnknown adds to a client the members of the old one that this version does
+// not know.
+func keepUnknown(part, old []byte) ([]byte, error) {
+	members, err := splitMembers(old)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	known := []string{"name", "public", "secrets", "redirect_uris", "localhost_port", "grants", "scopes", "introspect", "disabled"}
+	members = slices.DeleteFunc(members, func(m member) bool { return slices.Contains(known, m.name) })
+	return append(appendMembers(slices.Clip(part[:len(part)-1]), members), '}'), nil
 }
 
-func (s *ClientStore) remember(c *Client, now time.Time) {
+func (s *ClientStore) remembered(id string, now time.Time) (c *Client, changes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.cached[id]; ok && !now.Before(e.from) && now.Before(e.until) {
+		return e.client, s.changes
+	}
+	return nil, s.changes
+}
+
+func (s *ClientStore) remember(c *Client, now time.Time, changes int) {
 	keep := min(s.CacheFor, maxCacheFor)
 	if keep == 0 {
 		keep = cacheFor
@@ -274,17 +298,21 @@ func (s *ClientStore) remember(c *Client, now time.Time) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.changes != changes {
+		return
+	}
 	if len(s.cached) >= maxCached {
 		clear(s.cached) // rather than an order to keep: what is in use comes back at once
 	}
 	if s.cached == nil {
 		s.cached = map[string]cachedClient{}
 	}
-	s.cached[c.ID] = cachedClient{c, now.Add(keep)}
+	s.cached[c.ID] = cachedClient{c, now, now.Add(keep)}
 }
 
 func (s *ClientStore) forget(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.changes++
 	delete(s.cached, id)
 }

@@ -261,3 +261,82 @@ func TestStoredClientsWrites(t *testing.T) {
 		assert.Equal(t, 400, s.Post("/oauth/token", "", url.Values{"client_id": {oauthtest.WebClient}, "client_secret": {oauthtest.Secret}}).Status)
 	})
 }
+
+// A latecomer does something between the reading of a record and the answer.
+type latecomer struct {
+	oauth.Storage
+	meanwhile func()
+}
+
+func (s *latecomer) Get(ctx context.Context, id string) (oauth.Record, error) {
+	rec, err := s.Storage.Get(ctx, id)
+	if f := s.meanwhile; f != nil {
+		s.meanwhile = nil
+		f()
+	}
+	return rec, err
+}
+
+func TestStoredClientsStale(t *testing.T) {
+	t.Run("what was read before a change is not remembered after it", func(t *testing.T) {
+		store := &latecomer{Storage: memstore.New()}
+		clients := oauth.StoredClients(store)
+		require.NoError(t, clients.Create(t.Context(), oauth.Client{ID: "a", Public: true}))
+		store.meanwhile = func() {
+			_, err := clients.Update(t.Context(), "a", func(c *oauth.Client) error { c.Disabled = true; return nil })
+			assert.NoError(t, err)
+		}
+		_, err := clients.Client(t.Context(), "a")
+		require.NoError(t, err)
+		c, err := clients.Client(t.Context(), "a")
+		require.NoError(t, err)
+		assert.True(t, c.Disabled)
+	})
+	t.Run("N013 members of a client that only a newer version knows stay", func(t *testing.T) {
+		store := memstore.New()
+		clients := oauth.StoredClients(store)
+		require.NoError(t, clients.Create(t.Context(), oauth.Client{ID: "a", Name: "n", Public: true}))
+		change := func(from, to string) {
+			for rec, err := range store.List(t.Context(), oauth.Filter{Kind: oauth.KindClient}) {
+				require.NoError(t, err)
+				changed := strings.Replace(string(rec.Data), from, to, 1)
+				require.NotEqual(t, changed, string(rec.Data))
+				rec.Data = []byte(changed)
+				require.NoError(t, store.Update(t.Context(), rec))
+			}
+		}
+		change(`"client":{`, `"client":{"require_par":true, "name":`+`"x","later":{"a":[1 ]},"dropped":1,`)
+		_, err := clients.Update(t.Context(), "a", func(c *oauth.Client) error { c.Name = "m"; return nil })
+		require.NoError(t, err)
+		for rec, err := range store.List(t.Context(), oauth.Filter{Kind: oauth.KindClient}) {
+			require.NoError(t, err)
+			assert.Contains(t, string(rec.Data), `"require_par":true,"later":{"a":[1 ]}`)
+			assert.Equal(t, 1, strings.Count(string(rec.Data), `"name"`))
+		}
+	})
+}
+
+func TestImportOnce(t *testing.T) {
+	const foreign = "a-token-of-the-server-before"
+	for name, end := range map[string]func(*testing.T, *oauthtest.Server, string){
+		"erased": func(t *testing.T, s *oauthtest.Server, _ string) {
+			_, err := s.Revoke(t.Context(), oauth.Selector{Subject: "alice", Erase: true})
+			require.NoError(t, err)
+		},
+		"revoked":  func(t *testing.T, s *oauthtest.Server, token string) { revoke(s, oauthtest.WebClient, token) },
+		"not used": func(*testing.T, *oauthtest.Server, string) {},
+	} {
+		t.Run("design 6 not again after the authorization was "+name, func(t *testing.T) {
+			s := oauthtest.NewServer(t, func(c *oauth.Config) {
+				c.Import = func(context.Context, *oauth.Client, string) (*oauth.Approval, error) {
+					return &oauth.Approval{Subject: "alice", Scopes: []string{"read"}}, nil
+				}
+			})
+			end(t, s, s.Refresh(oauthtest.WebClient, foreign).String("refresh_token"))
+			s.Clock.Advance(179 * 24 * time.Hour)
+			_, err := s.DeleteExpired(t.Context(), 100)
+			require.NoError(t, err)
+			assert.Equal(t, "invalid_grant", s.Refresh(oauthtest.WebClient, foreign).String("error"))
+		})
+	}
+}

@@ -77,8 +77,10 @@ type Config struct {
 	Origins func(origin string) bool `json:"-"`
 	// Import adopts a refresh token of another server that is not one of this
 	// server's: it returns what was approved there, or an error that is InvalidGrant
-	// (or an *Error) if the token is not live. The token becomes the first of a
-	// new authorization, once. Zero: such tokens are invalid_grant.
+	// (or an *Error) if the token is not live. The token becomes the first of a new
+	// authorization, once in that authorization's absolute life; a token that is
+	// older than that, Import must refuse itself. It changes nothing and may be asked
+	// several times for one request. Zero: such tokens are invalid_grant.
 	Import func(ctx context.Context, c *Client, token string) (*Approval, error) `json:"-"`
 
 	// Events is told what happened, after the commit or the refusal, in the

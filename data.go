@@ -37,6 +37,7 @@ const (
 
 	flagEnded     = 1 << 0 // revoked, or ended by a replay
 	flagNoRefresh = 1 << 1 // policy gave no refresh token
+	flagImported  = 1 << 3 // adopted from another server
 	flagDetails   = 1 << 2 // the approval said more than a token carries: Extra, AuthTime, ACR, AMR
 )
 
@@ -304,18 +305,17 @@ func millis(t time.Time) int64 { return t.UnixMilli() }
 
 func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// sessionOf reads the host's session out of a record, whoever wrote it: to end
-// too much is the safe side.
-func sessionOf(rec Record) string {
+// readGrant reads what was approved out of a record, whoever wrote it: for ending
+// it, which must work on an altered one too.
+func readGrant(rec Record) (g grantPart, ok bool) {
 	all, err := splitMembers(rec.Data)
 	if err != nil {
-		return ""
+		return g, false
 	}
-	var g grantPart
 	for _, m := range all {
-		if m.name == "grant" && json.Unmarshal(m.value, &g) == nil {
-			return g.Session
+		if m.name == "grant" {
+			return g, json.Unmarshal(m.value, &g) == nil
 		}
 	}
-	return ""
+	return g, false
 }

@@ -62,6 +62,9 @@ func broken(cause error) *Error {
 // ErrorCode is what it says, anything else is a failure that may pass.
 func asError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
+		if e == nil { // a nil pointer that was returned as an error
+			return unavailable(errors.New("a hook returned a nil *Error as its error"))
+		}
 		return e
 	}
 	if c, ok := errors.AsType[ErrorCode](err); ok {
@@ -77,3 +80,10 @@ func wrapped(err error, c ErrorCode) error {
 	}
 	return err
 }
+
+// shown is a text from a request as it may stand in an event or a log.
+func shown(text string) string {
+	return printable(text[:min(len(text), maxShown)])
+}
+
+const maxShown = 256 // bytes

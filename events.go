@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -34,7 +35,7 @@ type Event struct {
 	Type      EventType
 	Time      time.Time
 	Endpoint  string // as in [Error].Endpoint; "" outside HTTP
-	ClientID  string // "" if unknown; not authenticated where the Type is ClientRefused
+	ClientID  string // "" if unknown; only claimed where Err is set, at most 256 bytes
 	Subject   string
 	GrantType string
 	// Authorization is the ID of the record; "" where there is none.
@@ -88,7 +89,15 @@ func (s *Server) emit(ctx context.Context, e Event) {
 	if level := e.Type.level(); s.log.Enabled(ctx, level) {
 		s.log.LogAttrs(ctx, level, "oauth", slog.Any("event", e))
 	}
-	if s.cfg.Events != nil {
-		s.cfg.Events(ctx, e)
+	if s.cfg.Events == nil {
+		return
 	}
+	// What happened has happened: a hook that panics must not cost the client the
+	// answer.
+	defer func() {
+		if v := recover(); v != nil {
+			s.log.ErrorContext(ctx, "oauth: Config.Events panicked", "event", string(e.Type), "type", fmt.Sprintf("%T", v))
+		}
+	}()
+	s.cfg.Events(ctx, e)
 }

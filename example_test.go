@@ -59,13 +59,14 @@ func ExampleNew() {
 		Issuer:  "http://example.com",
 		Storage: memstore.New(),
 		Clients: oauth.StaticClients(oauth.Client{ID: "app", Public: true, RedirectURIs: []string{"javascript:alert(1)"}}),
-		Grants:  []oauth.Grant{grants.ClientCredentials{}},
+		Grants:  []oauth.Grant{grants.AuthorizationCode{}},
 		Secrets: [][]byte{[]byte("too short")},
 	})
 	fmt.Println(err)
 	// Output:
 	// oauth: Config.Issuer is not https (http is for loopback addresses alone)
 	// oauth: Config.Secrets: secret 0: 9 bytes, at least 32 are needed
+	// oauth: Config.Interact is missing: a grant uses the authorization endpoint
 	// oauth: Config.Clients: "app": RedirectURIs[0] has a scheme that is neither https nor a domain name in reverse order
 }
 

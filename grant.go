@@ -55,6 +55,8 @@ type Issue struct {
 	// RefreshToken asks for a refresh token too. It is issued if the server has
 	// the grant, the client may use it and the policy does not say NoRefresh; never
 	// where the client acts for itself, never from the authorization endpoint.
+	// Without it the authorization has no refresh token from then on, whatever was
+	// opened.
 	RefreshToken bool
 
 	// The rest is for the authorization endpoint: a code, bound to CodeChallenge
@@ -188,7 +190,11 @@ func (r *TokenRequest) open(ctx context.Context, param string) (*opened, *refusa
 		a, no = r.find(ctx, purpose, c)
 	}
 	if no != nil && no.foreign && purpose == derive.Refresh && r.server.cfg.Import != nil {
-		return r.adopt(ctx, text)
+		o, refused := r.adopt(ctx, text)
+		if refused != nil && refused.event.Type == "" && errors.Is(refused.Error, InvalidGrant) {
+			refused.event.Type = no.event.Type // an unknown secret, perhaps
+		}
+		return o, refused
 	}
 	if no != nil {
 		return nil, no

@@ -48,6 +48,7 @@ func (r *TokenRequest) adopt(ctx context.Context, text string) (*opened, *refusa
 	if err := s.newAuthorization(o.authorization, first, r.Client, r.GrantType, imported); err != nil {
 		return nil, &refusal{Error: err}
 	}
+	o.head.flags |= flagImported
 	return o, nil
 }
 

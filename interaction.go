@@ -125,7 +125,7 @@ func (in *Interaction) Approve(w http.ResponseWriter, r *http.Request, a Approva
 		in.server.refused(w, r, nameAuthorize, no)
 		return
 	}
-	in.server.redirect(w, r, to)
+	redirect(w, to)
 }
 
 // Deny sends the browser back with an error: [AccessDenied] if the user said no,
@@ -177,6 +177,9 @@ func (s *Server) openInteraction(r *http.Request) (*Interaction, error) {
 		return nil, ErrNoInteraction
 	}
 	b, err := s.ring.Open(nil, derive.Handle, sealed)
+	if errors.Is(err, derive.ErrUnknownKey) {
+		s.emit(r.Context(), Event{Type: EventUnknownSecret})
+	}
 	if err != nil || len(b) < 41 || b[0] != handleFormat {
 		return nil, ErrNoInteraction
 	}

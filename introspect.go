@@ -99,6 +99,9 @@ func (s *Server) introspectRefresh(ctx context.Context, c *Client, cred derive.C
 	}
 	f.Set("active", false)
 	a, err := s.decodeAuthorization(rec)
+	if err != nil {
+		s.emit(ctx, Event{Type: EventRecordAltered, Endpoint: nameIntrospect, ClientID: c.ID, Authorization: rec.ID, Err: err})
+	}
 	if err != nil || rec.ClientID != c.ID || !a.live(s.now()) || a.head.generation != cred.Generation ||
 		a.head.flags&flagNoRefresh != 0 || millis(s.now()) >= a.refreshEnd() {
 		return f, true, nil

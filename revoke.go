@@ -117,6 +117,7 @@ func (s *Server) revokeAccess(ctx context.Context, c *Client, t *presentedToken)
 	a, err := s.decodeAuthorization(rec)
 	if err != nil {
 		// A record that was altered gets no new MAC: it ends.
+		event.Type, event.Err = EventRecordAltered, err
 		return event, s.end(ctx, rec, false)
 	}
 	a.head.floor = max(rec.Version, t.version) + 1

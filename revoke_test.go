@@ -149,7 +149,7 @@ func TestRevokeAccessToken(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, w.Clock.Now().Add(30*time.Minute), rec.ExpiresAt)
 			}
-			w.Clock.Advance(30*time.Minute + time.Millisecond)
+			w.Clock.Advance(31*time.Minute + time.Millisecond)
 			n, err := w.DeleteExpired(t.Context(), 10)
 			require.NoError(t, err)
 			assert.Equal(t, 1, n)

@@ -32,7 +32,8 @@ type scopes struct {
 func newScopes(rows []Scope) scopes {
 	t := scopes{rows: slices.Clone(rows), includes: make(map[string][]string, len(rows))}
 	direct := make(map[string][]string, len(rows))
-	for _, r := range rows {
+	for i, r := range t.rows {
+		t.rows[i].Claims, t.rows[i].Includes = slices.Clone(r.Claims), slices.Clone(r.Includes)
 		direct[r.Name] = r.Includes
 	}
 	for _, r := range rows {
@@ -113,13 +114,15 @@ func (t *scopes) requested(c *Client, text string) ([]string, *Error) {
 	return names, nil
 }
 
+const maxScopes = 100 // different ones in a request
+
 // parseScope splits a scope by RFC 6749, section 3.3: tokens of the characters
 // %x21 / %x23-5B / %x5D-7E with single spaces between. It is a set: order does
 // not matter and a token given twice counts once.
 func parseScope(text string) ([]string, bool) {
 	var names []string
 	for n := range strings.SplitSeq(text, " ") {
-		if !scopeToken(n) {
+		if !scopeToken(n) || len(names) == maxScopes {
 			return nil, false
 		}
 		if !slices.Contains(names, n) {

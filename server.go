@@ -51,6 +51,7 @@ func New(cfg Config) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.cfg.Guards, s.cfg.Resources, s.cfg.Scopes = slices.Clone(cfg.Guards), slices.Clone(cfg.Resources), slices.Clone(cfg.Scopes)
 	if s.cfg.HandleLifetime == 0 {
 		s.cfg.HandleLifetime = defaultHandle
 	}
@@ -68,6 +69,7 @@ func New(cfg Config) (*Server, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
+	s.cfg.Secrets = nil // the ring has what it needs of them
 	s.secrets = newSecretChecker(cfg.Clients)
 	var err error
 	if s.metadata, err = s.renderMetadata(); err != nil {
@@ -176,7 +178,8 @@ func (s *Server) handler(name string, cors bool, serve func(http.ResponseWriter,
 	}
 	_, served := s.endpoints[name]
 	allow := strings.Join(methods, ", ")
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
+		w := &answer{ResponseWriter: plain}
 		if !served {
 			http.NotFound(w, r)
 			return
@@ -192,6 +195,9 @@ func (s *Server) handler(name string, cors bool, serve func(http.ResponseWriter,
 			w.Header().Set("Allow", allow)
 			e := refuse(InvalidRequest, "The method is not allowed here")
 			e.Status = http.StatusMethodNotAllowed
+			if err := s.guard(w, r, name, ""); err != nil {
+				e = err
+			}
 			s.refused(w, r, name, &refusal{Error: e})
 		default:
 			if no := serve(w, r); no != nil {
@@ -204,7 +210,7 @@ func (s *Server) handler(name string, cors bool, serve func(http.ResponseWriter,
 // recovered answers a panic in a hook, a store or this library with a 500. What
 // the panic said stays out of the log, for it may be a credential; where it
 // happened does not.
-func (s *Server) recovered(w http.ResponseWriter, r *http.Request, name string) {
+func (s *Server) recovered(w *answer, r *http.Request, name string) {
 	v := recover()
 	if v == nil {
 		return
@@ -213,8 +219,30 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request, name string) 
 		panic(v)
 	}
 	s.log.ErrorContext(r.Context(), "oauth: panic", "endpoint", name, "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+	if w.begun {
+		panic(http.ErrAbortHandler) // half an answer is cut off, not continued
+	}
 	s.refused(w, r, name, &refusal{Error: broken(fmt.Errorf("panic: %T", v))})
 }
+
+// An answer knows whether it was begun.
+type answer struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (a *answer) WriteHeader(status int) {
+	a.begun = true
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.begun = true
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap is for [http.ResponseController].
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // allowOrigin lets a browser's script read the answer, errors included.
 func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
@@ -250,7 +278,7 @@ func (s *Server) refused(w http.ResponseWriter, r *http.Request, name string, no
 	no.Error = s.report(r.Context(), name, no)
 	h := w.Header()
 	if no.redirect != nil {
-		s.redirect(w, r, no.redirect)
+		redirect(w, no.redirect)
 		return
 	}
 	noStore(h)
@@ -274,6 +302,10 @@ func (s *Server) report(ctx context.Context, name string, no *refusal) *Error {
 	event.Endpoint, event.Err = name, &e
 	if event.Type == "" {
 		switch {
+		case errors.Is(&e, errNewerFormat):
+			event.Type = EventUnknownFormat
+		case errors.Is(&e, errAltered):
+			event.Type = EventRecordAltered
 		case e.HTTPStatus() >= 500:
 			event.Type = EventStorageFailed
 		case e.Code == InvalidClient:
@@ -292,10 +324,14 @@ func (s *Server) writeFields(w http.ResponseWriter, f *Fields) *refusal {
 	if err != nil {
 		return &refusal{Error: broken(err)}
 	}
+	s.writeJSON(w, body)
+	return nil
+}
+
+func (s *Server) writeJSON(w http.ResponseWriter, body []byte) {
 	noStore(w.Header())
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(body) //nolint:errcheck // the client is gone: there is nobody to tell
-	return nil
 }
 
 // noStore sets the headers of RFC 6749, section 5.1.

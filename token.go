@@ -38,6 +38,7 @@ type plan struct {
 	write  func(at time.Time) (write, error) // nil: there is nothing to write
 	issued Issued
 	fields Fields
+	body   []byte // the fields as JSON
 	event  Event
 }
 
@@ -51,8 +52,11 @@ type admitted struct {
 // admit reads a request and authenticates its client: read strictly, find the
 // client, guards, then compare the secret.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, endpoint string) (*admitted, *refusal) {
-	began := s.now()
+	entered := s.now()
 	params, malformed := s.cfg.Decode.from.Read(r)
+	// A request counts as begun when it came in, so that two that crossed each other
+	// are seen to; but who holds one open must not carry it over a rotation.
+	began := latest(entered, s.now().Add(-inFlight))
 	if malformed == nil {
 		malformed = params.Err()
 	}
@@ -80,7 +84,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, endpoint string) 
 			// RFC 9110, section 15.5.2.
 			w.Header().Set("WWW-Authenticate", `Basic realm="oauth"`)
 		}
-		event.ClientID = claim.id
+		event.ClientID = shown(claim.id)
 		return nil, &refusal{Error: err, event: event}
 	}
 	return &admitted{began: began, client: client, params: params}, nil
@@ -98,13 +102,7 @@ func (s *Server) guard(w http.ResponseWriter, r *http.Request, endpoint, clientI
 	call := &resource.Call{Request: r, Endpoint: endpoint, Header: w.Header(), ClientID: clientID, Now: s.now()}
 	for _, g := range s.cfg.Guards {
 		if err := g(r.Context(), call); err != nil {
-			if e, ok := errors.AsType[*Error](err); ok {
-				return e
-			}
-			if c, ok := errors.AsType[ErrorCode](err); ok {
-				return &Error{Code: c}
-			}
-			return unavailable(fmt.Errorf("guard: %w", err))
+			return asError(err)
 		}
 	}
 	return nil
@@ -119,7 +117,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) *refusal {
 	grantType := ad.params.Get("grant_type")
 	grant, err := s.tokenGrant(ad.client, grantType)
 	if err != nil {
-		return &refusal{Error: err, event: Event{ClientID: ad.client.ID, GrantType: grantType}}
+		return &refusal{Error: err, event: Event{ClientID: ad.client.ID, GrantType: shown(grantType)}}
 	}
 	for range maxAttempts {
 		t := &TokenRequest{Client: ad.client, GrantType: grantType, server: s, params: ad.params, began: ad.began}
@@ -137,7 +135,8 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) *refusal {
 			return no
 		}
 		s.emit(r.Context(), p.event)
-		return s.writeFields(w, &p.fields)
+		s.writeJSON(w, p.body)
+		return nil
 	}
 	return &refusal{Error: unavailable(errRaceLost), event: Event{ClientID: ad.client.ID, GrantType: grantType}}
 }
@@ -213,6 +212,9 @@ func (s *Server) planToken(ctx context.Context, t *TokenRequest, grant TokenGran
 			return nil, &refusal{Error: asError(err)}
 		}
 	}
+	if p.body, err = p.fields.appendJSON(make([]byte, 0, 512)); err != nil {
+		return nil, &refusal{Error: broken(err)}
+	}
 	return p, nil
 }
 
@@ -246,7 +248,7 @@ func (s *Server) planClient(ctx context.Context, t *TokenRequest, issue *Issue) 
 	if !s.scopes.covers(t.Client.Scopes, issue.Scopes) {
 		return nil, broken(errors.New("the grant issued a scope that the client may not have"))
 	}
-	policy, err := s.policy(ctx, PolicyRequest{Client: t.Client, GrantType: t.GrantType, Scopes: issue.Scopes})
+	policy, err := s.policy(ctx, PolicyRequest{Client: t.Client, GrantType: t.GrantType, Scopes: slices.Clone(issue.Scopes)})
 	if err != nil {
 		return nil, err
 	}
@@ -274,8 +276,8 @@ func (s *Server) planNew(ctx context.Context, t *TokenRequest, issue *Issue) (*p
 // authorization, is good for.
 func (s *Server) planOpened(ctx context.Context, t *TokenRequest, issue *Issue) (*plan, *Error) {
 	o := t.opened
-	if issue.Scopes == nil {
-		issue.Scopes = o.grant.Scopes
+	if err := s.narrow(issue, o.grant.Scopes, t.Client); err != nil {
+		return nil, err
 	}
 	if issue.Resources == nil {
 		issue.Resources = o.grant.Resources
@@ -283,7 +285,7 @@ func (s *Server) planOpened(ctx context.Context, t *TokenRequest, issue *Issue) 
 	if (issue.Subject != "" && issue.Subject != o.rec.Subject) || !s.scopes.covers(o.grant.Scopes, issue.Scopes) {
 		return nil, broken(errors.New("the grant issued more than was approved"))
 	}
-	if !subset(issue.Resources, o.grant.Resources) && !subset(issue.Resources, s.audience(o.grant.Resources)) {
+	if !subset(issue.Resources, s.audience(o.grant.Resources)) {
 		return nil, &Error{Code: InvalidTarget, Description: "The resource was not approved", Parameter: "resource"}
 	}
 	if o.policy == (Policy{}) {
@@ -301,6 +303,18 @@ func (s *Server) planOpened(ctx context.Context, t *TokenRequest, issue *Issue) 
 		}
 	}
 	return s.planRecord(ctx, t, issue)
+}
+
+// narrow settles the scopes of an access token: what the grant names, or all that
+// was approved and that the client may still have.
+func (s *Server) narrow(issue *Issue, approved []string, c *Client) *Error {
+	if issue.Scopes == nil {
+		issue.Scopes = slices.DeleteFunc(slices.Clone(approved), func(n string) bool { return !s.scopes.covers(c.Scopes, []string{n}) })
+	}
+	if !s.scopes.covers(c.Scopes, issue.Scopes) || (len(issue.Scopes) == 0 && len(approved) > 0) {
+		return &Error{Code: InvalidScope, Description: "The client may not have this scope any more", Parameter: "scope"}
+	}
+	return nil
 }
 
 // planRecord moves the record on and makes the tokens that belong to its new state.
@@ -383,9 +397,9 @@ func (s *Server) planResponse(ctx context.Context, t *TokenRequest, at *accessTo
 	}
 	p := &plan{
 		issued: Issued{Endpoint: "token", Client: t.Client, GrantType: t.GrantType, Subject: at.subject,
-			Scopes: at.scopes, Resources: at.audience, IssuedAt: time.Unix(at.issued, 0).UTC(), ExpiresAt: time.Unix(at.expires, 0).UTC()},
+			Scopes: slices.Clone(at.scopes), Resources: slices.Clone(at.audience), IssuedAt: time.Unix(at.issued, 0).UTC(), ExpiresAt: time.Unix(at.expires, 0).UTC()},
 		event: Event{Type: EventTokenIssued, Endpoint: "token", ClientID: t.Client.ID, Subject: at.subject,
-			GrantType: t.GrantType, Scopes: at.scopes, Refresh: refresh != ""},
+			GrantType: t.GrantType, Scopes: slices.Clone(at.scopes), Refresh: refresh != ""},
 	}
 	p.fields.Set("access_token", text)
 	p.fields.Set("token_type", "Bearer")
@@ -433,11 +447,14 @@ func (s *Server) audience(resources []string) []string {
 
 // requestedResources reads the resource parameter (RFC 8707, section 2).
 func (s *Server) requestedResources(v *form.Values) ([]string, *Error) {
-	names := v.All("resource")
-	for _, n := range names {
-		known := slices.ContainsFunc(s.cfg.Resources, func(r Resource) bool { return r.Identifier == n })
-		if !known && (len(s.cfg.Resources) > 0 || n != s.cfg.Issuer) {
+	var names []string
+	for _, n := range v.All("resource") {
+		known := n == s.cfg.Issuer || slices.ContainsFunc(s.cfg.Resources, func(r Resource) bool { return r.Identifier == n })
+		if !known {
 			return nil, &Error{Code: InvalidTarget, Description: "The resource is unknown", Parameter: "resource"}
+		}
+		if !slices.Contains(names, n) {
+			names = append(names, n)
 		}
 	}
 	return names, nil

@@ -73,9 +73,8 @@ func (s *Server) claims(ctx context.Context, t *Token) (Fields, error) {
 			return Fields{}, err
 		}
 	}
-	all.Set("sub", t.Subject) // whatever the hook says
 	allowed := Fields{}
-	allowed.Set("sub", t.Subject)
+	allowed.Set("sub", t.Subject) // whatever the hook says
 	for _, f := range all.list {
 		if slices.Contains(names, f.name) && f.name != "sub" {
 			allowed.Set(f.name, f.value)

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/grantwell/oauth/internal/derive"
+	"github.com/grantwell/oauth/internal/form"
 )
 
 func (s *Server) checkRequired(fault func(string, ...any)) {
@@ -197,6 +198,10 @@ func (s *Server) checkEndpoints(fault func(string, ...any)) {
 		if e.value == "-" || (!e.served && e.value == "") {
 			continue
 		}
+		if !e.served {
+			fault("Endpoints.%s is set, but nothing is served there: a grant or Keys is missing", e.field)
+			continue
+		}
 		if e.value == "" {
 			e.value = e.zero
 		}
@@ -235,7 +240,7 @@ func resolve(issuer, base, value string) (endpoint, error) {
 
 func (s *Server) checkDecoder(fault func(string, ...any)) {
 	for _, name := range s.cfg.Decode.from.Query {
-		if name == "" || name == "client_id" || secretParameter(name) {
+		if name == "" || name == "client_id" || form.Secret(name) {
 			fault("Decode: Query(%q) would take what names or proves the client, or is a credential, from a URL", name)
 		}
 	}
@@ -288,6 +293,14 @@ func (s *Server) checkClient(c *Client, types map[string]bool) []error {
 	for _, t := range c.Grants {
 		if !types[t] {
 			fault("Grants names %q, which is not in Config.Grants", t)
+		}
+	}
+	if c.Grants == nil && !c.Introspect && !types[authorizationCode] && !types[refreshToken] {
+		fault("Grants is nil, and Config.Grants has neither authorization_code nor refresh_token")
+	}
+	for _, g := range s.cfg.Grants {
+		if a, ok := g.(AuthorizeGrant); ok && slices.Contains(c.Grants, a.GrantType()) && len(c.RedirectURIs) == 0 {
+			fault("RedirectURIs is empty, and %q needs one", a.GrantType())
 		}
 	}
 	return faults

@@ -273,7 +273,7 @@ func (w *watched) page(a *oauthtest.Answer, status int, query string) {
 	for name, want := range map[string]string{
 		"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store",
 		"Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY",
-		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+		"Content-Security-Policy": "default-src 'none'; style-src 'sha256-6NfbJuwvorCcQU/EsUfFpwprydEb6unz5Lbd3rhOpV8='; frame-ancestors 'none'; base-uri 'none'",
 	} {
 		assert.Equal(w.t, want, a.Header.Get(name), name)
 	}

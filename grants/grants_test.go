@@ -72,7 +72,8 @@ func newServer(t *testing.T, more ...oauth.Grant) *oauthtest.Server {
 			oauth.Client{ID: app, Public: true, RedirectURIs: callback, Scopes: scopes, Grants: types},
 			oauth.Client{ID: other, Public: true, RedirectURIs: callback, Scopes: scopes, Grants: types},
 			oauth.Client{ID: oauthtest.APIClient, Secrets: []string{oauth.HashSecret(oauthtest.Secret)}, Grants: []string{}, Introspect: true},
-			oauth.Client{ID: oauthtest.MachineClient, Secrets: []string{oauth.HashSecret(oauthtest.Secret)}, Grants: append(types, "client_credentials"), Scopes: []string{"read"}},
+			oauth.Client{ID: oauthtest.MachineClient, Secrets: []string{oauth.HashSecret(oauthtest.Secret)}, RedirectURIs: callback,
+				Grants: append(types, "client_credentials"), Scopes: []string{"read"}},
 		)
 	})
 }

@@ -169,7 +169,9 @@ func (s *Server) Do(r *http.Request) *Answer {
 // Post posts a form to a path. A client that is not public authenticates by
 // Basic with Secret; for a public one client_id is added to the form; "" is no client.
 func (s *Server) Post(path, client string, form url.Values) *Answer {
-	form = maps.Clone(form)
+	if form = maps.Clone(form); form == nil {
+		form = url.Values{}
+	}
 	var basic bool
 	if client != "" {
 		c, err := s.Config.Clients.Client(context.Background(), client)

@@ -82,9 +82,9 @@ func nameKey(name string) [16]byte {
 
 // addressKey is the address, or for IPv6 its /64: that is what one subscriber has.
 func addressKey(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
+	a = a.Unmap()
 	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
+		if p, err := a.Prefix(64); err == nil { // without the zone
 			return p.Addr()
 		}
 	}

@@ -9,6 +9,16 @@
 // the handle of the interaction. Who is signed in is in a sealed cookie; nothing
 // is stored. Consent is asked for every time.
 //
+// Ten failed attempts to sign in within ten minutes make a name wait until the
+// ten minutes are over, fifty make an address wait (an IPv6 network of 64 bits);
+// attempts under way count as failed until they succeed. Until then the right
+// password is refused too, with status 429, so somebody who knows a name can keep
+// its owner waiting: never for longer than the ten minutes at a time, and
+// whoever is signed in already is not concerned.
+//
+// Forms are taken from the server's own pages alone, as the browser tells it in
+// Sec-Fetch-Site; browsers from before 2023 do not, and are refused.
+//
 // Of the parameters of OpenID Connect Core, section 3.1.2.1, the pages honour
 // prompt (none, login, consent; select_account is like consent, for the page
 // shows the account and lets it be changed), max_age and login_hint.

@@ -69,6 +69,8 @@ func (a *API) Require(scopes ...string) func(http.Handler) http.Handler {
 				ctx := context.WithValue(r.Context(), contextKey{}, p)
 				next.ServeHTTP(w, r.WithContext(ctx))
 			case a.Error != nil:
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("X-Content-Type-Options", "nosniff")
 				a.Error(w, r, e)
 			default:
 				WriteError(w, r, e)
