@@ -432,10 +432,10 @@ func (s *Server) planApproval(ctx context.Context, in *Interaction, z *authoriza
 }
 
 // issued is what the host's hook is told of an approval.
-func (z *authorization) issued(a *authorizeRequest, at, end time.Time) Issued {
-	p := z.public()
-	return Issued{Endpoint: nameAuthorize, Client: a.client, GrantType: p.GrantType, Authorization: p.ID, Subject: p.Subject,
-		Requested: slices.Clone(a.scopes), Scopes: p.Scopes, Resources: p.Resources, Extra: p.Extra, IssuedAt: at, ExpiresAt: end}
+func (a *authorization) issued(r *authorizeRequest, at, end time.Time) Issued {
+	p := a.public()
+	return Issued{Endpoint: nameAuthorize, Client: r.client, GrantType: p.GrantType, Authorization: p.ID, Subject: p.Subject,
+		Requested: slices.Clone(r.scopes), Scopes: p.Scopes, Resources: p.Resources, Extra: p.Extra, IssuedAt: at, ExpiresAt: end}
 }
 
 // respond runs the host's hook over a redirect and adds what it cannot drop.

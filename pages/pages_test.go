@@ -582,7 +582,8 @@ func TestS086S087SessionCookie(t *testing.T) {
 
 func TestSecretsRotate(t *testing.T) {
 	old, young := oauth.NewSecret(), oauth.NewSecret()
-	for old = oauth.NewSecret(); !differ(old, young); old = oauth.NewSecret() { // one pair in 256 clashes
+	for !differ(old, young) { // one pair in 256 clashes
+		old = oauth.NewSecret()
 	}
 	with := func(secrets ...[]byte) func(*pages.Config, *oauth.Config) {
 		return func(p *pages.Config, c *oauth.Config) { p.Secrets, c.Secrets = secrets, secrets }
