@@ -408,7 +408,7 @@ func TestAPI(t *testing.T) {
 
 func TestSecretsRotate(t *testing.T) {
 	first := newWire(t)
-	old, next := first.Config.Secrets[0], oauth.NewSecret()
+	old, next := first.Config.Secrets[0], besides(first.Config.Secrets[0])
 	with := func(secrets ...[]byte) *wire {
 		return newWire(t, func(c *oauth.Config) {
 			c.Storage, c.Now, c.Secrets = first.Config.Storage, first.Config.Now, secrets

@@ -121,7 +121,7 @@ func TestInteractionHandle(t *testing.T) {
 	t.Run("N012 secrets rotated meanwhile", func(t *testing.T) {
 		w := w.on(t)
 		handle, cookie := w.begin(az())
-		next := w.another(func(c *oauth.Config) { c.Secrets = append([][]byte{oauth.NewSecret()}, c.Secrets...) })
+		next := w.another(func(c *oauth.Config) { c.Secrets = append([][]byte{besides(c.Secrets[0])}, c.Secrets...) })
 		a, err := w.atHostOf(next, hostPage(handle, cookie), approveAs("alice"), 0)
 		require.NoError(t, err)
 		w.code(a, backP+"?")

@@ -659,7 +659,7 @@ func TestImport(t *testing.T) {
 		own := w.rotate(web, foreign)
 		later := newWire(t, func(c *oauth.Config) {
 			c.Storage, c.Now, c.Import = w.Config.Storage, w.Config.Now, w.Config.Import
-			c.Secrets = append([][]byte{oauth.NewSecret()}, w.Config.Secrets...)
+			c.Secrets = append([][]byte{besides(w.Config.Secrets[0])}, w.Config.Secrets...)
 		})
 		assert.Equal(t, own, later.refreshed(web, foreign).String("refresh_token"))
 		next := later.rotate(web, own)
