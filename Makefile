@@ -3,7 +3,7 @@
 
 GO ?= go
 FUZZTIME ?= 3s
-MODULES = . examples
+MODULES = . sqlstore examples
 # staticcheck and gofumpt: versions in tools/go.mod, which no workspace may see.
 TOOL = GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 
@@ -20,8 +20,7 @@ short:
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	@for m in $(MODULES); do (cd $$m && $(GO) vet ./... && GOWORK=off $(GO) mod tidy -diff) || exit 1; done
-	$(TOOL) staticcheck ./...
-	cd examples && $(TOOL) staticcheck ./...
+	@for m in $(MODULES); do (cd $$m && $(TOOL) staticcheck ./...) || exit 1; done
 
 deps:
 	@.ci/deps

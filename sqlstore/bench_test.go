@@ -1,0 +1,200 @@
+package sqlstore_test
+
+import (
+	"database/sql"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/grantwell/oauth"
+	"github.com/grantwell/oauth/oauthtest"
+	"github.com/grantwell/oauth/sqlstore"
+	"github.com/grantwell/oauth/sqlstore/internal/dbtest"
+	"github.com/grantwell/oauth/sqlstore/sqlite"
+)
+
+// Unlike the tests, the benchmarks run on servers that write to disk.
+
+type benchEngine struct {
+	engine
+	open func(b *testing.B) (*sqlstore.Store, *sql.DB)
+}
+
+func benchEngines(b *testing.B) []benchEngine {
+	server := func(name string, d sqlstore.Dialect, start func(...string) (*dbtest.Server, error)) benchEngine {
+		run := sync.OnceValues(func() (*dbtest.Server, error) {
+			s, err := start()
+			if err == nil {
+				b.Cleanup(func() { require.NoError(b, s.Remove()) })
+			}
+			return s, err
+		})
+		e := engine{name, d, run}
+		return benchEngine{e, func(b *testing.B) (*sqlstore.Store, *sql.DB) {
+			store, db := e.openAt(b, e.place(b))
+			db.SetMaxOpenConns(32)
+			db.SetMaxIdleConns(32)
+			return store, db
+		}}
+	}
+	return []benchEngine{
+		{engine{"SQLite", sqlstore.SQLite, nil}, openFile},
+		server("PostgreSQL", sqlstore.PostgreSQL, dbtest.PostgreSQL),
+		server("MariaDB", sqlstore.MySQL, dbtest.MariaDB),
+	}
+}
+
+// openFile opens a file as sqlite.Open does, and with a second pool, for the floor.
+func openFile(b *testing.B) (*sqlstore.Store, *sql.DB) {
+	path := filepath.Join(b.TempDir(), "oauth.db")
+	s, err := sqlite.Open(path)
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, s.Close()) })
+	db := connect(b, place{"sqlite", "file:" + path + "?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)"})
+	return s.Store, db
+}
+
+// BenchmarkRefresh runs refreshes through the whole server, a strict one without
+// sockets, and in turns with them their floor: the same SELECT and conditional
+// UPDATE of a record of that size, prepared, through the same driver, without the
+// library; and Get and Update of the store alone. It reports each per second and
+// divided by the floor.
+func BenchmarkRefresh(b *testing.B) {
+	for _, e := range benchEngines(b) {
+		for _, workers := range []int{1, 8, 32} {
+			b.Run(fmt.Sprintf("%s/%d workers", e.name, workers), func(b *testing.B) {
+				store, db := e.open(b)
+				srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
+				refresh := refreshes(srv, workers) // first, for the floor copies what it made
+				inTurns(b, workers, []contestant{
+					{"floor", floors(b, e.dialect, store, db, workers)},
+					{"store", stores(b, store)},
+					{"refresh", refresh},
+				})
+			})
+		}
+	}
+}
+
+// refreshes returns what a worker does: it refreshes an authorization of its own.
+func refreshes(srv *oauthtest.Server, workers int) func(worker int) error {
+	tokens := make([]string, workers)
+	for i := range tokens {
+		tokens[i] = srv.Redeem(srv.Code(oauthtest.SPAClient)).String("refresh_token")
+	}
+	return func(i int) error {
+		a := srv.Refresh(oauthtest.SPAClient, tokens[i])
+		if tokens[i] = a.String("refresh_token"); a.Status != http.StatusOK {
+			return fmt.Errorf("%d %s", a.Status, a.Body)
+		}
+		return nil
+	}
+}
+
+// stores returns the Get and the Update of a refresh, through the store.
+func stores(b *testing.B, store *sqlstore.Store) func(worker int) error {
+	return func(i int) error {
+		r, err := store.Get(b.Context(), fmt.Sprintf("floor-%016d", i))
+		if err != nil {
+			return err
+		}
+		r.Data = changed(r.Data, r.Version)
+		return store.Update(b.Context(), r)
+	}
+}
+
+// changed returns data with other bytes where the server's change: head and MAC.
+func changed(data []byte, version int64) []byte {
+	mark := fmt.Sprintf("%016x", version)
+	data = slices.Clone(data)
+	copy(data[60:], mark)
+	copy(data[len(data)-40:], mark)
+	return data
+}
+
+// floors returns what any refresh must do at least, with a copy of a record that
+// the server made.
+func floors(b *testing.B, d sqlstore.Dialect, store *sqlstore.Store, db *sql.DB, workers int) func(worker int) error {
+	for r, err := range store.List(b.Context(), oauth.Filter{}) {
+		require.NoError(b, err)
+		for i := range workers {
+			r.ID = fmt.Sprintf("floor-%016d", i)
+			require.NoError(b, store.Create(b.Context(), r))
+		}
+		break
+	}
+	read := "SELECT id, realm, kind, client_id, subject, created_at, expires_at, version, data FROM oauth_record WHERE id = ?"
+	write := "UPDATE oauth_record SET subject = ?, expires_at = ?, version = version + 1, data = ? WHERE id = ? AND version = ?"
+	if d == sqlstore.PostgreSQL {
+		read = strings.Replace(read, "?", "$1", 1)
+		for i := 1; i <= 5; i++ {
+			write = strings.Replace(write, "?", fmt.Sprintf("$%d", i), 1)
+		}
+	}
+	get, err := db.PrepareContext(b.Context(), read)
+	require.NoError(b, err)
+	update, err := db.PrepareContext(b.Context(), write)
+	require.NoError(b, err)
+	return func(i int) error {
+		var id, realm, kind, client, subject string
+		var data []byte
+		var created, expires, version int64
+		err := get.QueryRowContext(b.Context(), fmt.Sprintf("floor-%016d", i)).
+			Scan(&id, &realm, &kind, &client, &subject, &created, &expires, &version, &data)
+		if err != nil {
+			return err
+		}
+		_, err = update.ExecContext(b.Context(), subject, expires, string(changed(data, version)), id, version)
+		return err
+	}
+}
+
+type contestant struct {
+	name string
+	do   func(worker int) error
+}
+
+// inTurns runs b.N of each, by as many workers, a tenth of it in turn, so that what
+// else the machine does meanwhile slows all. The floor is the first.
+func inTurns(b *testing.B, workers int, all []contestant) {
+	took := make([]time.Duration, len(all))
+	share := max(b.N/10, workers) / workers
+	done := 0
+	b.ResetTimer()
+	for ; done < b.N; done += share * workers {
+		for i, c := range all {
+			start := b.Elapsed()
+			inParallel(b, workers, share, c.do)
+			took[i] += b.Elapsed() - start
+		}
+	}
+	for i, c := range all {
+		b.ReportMetric(float64(done)/took[i].Seconds(), c.name+"/s")
+		if i > 0 {
+			b.ReportMetric(took[0].Seconds()/took[i].Seconds(), c.name+"/floor")
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func inParallel(b *testing.B, workers, each int, do func(worker int) error) {
+	var all sync.WaitGroup
+	for i := range workers {
+		all.Go(func() {
+			for range each {
+				if err := do(i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
