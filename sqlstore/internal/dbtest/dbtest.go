@@ -36,6 +36,7 @@ type Server struct {
 	cmd     *exec.Cmd
 	done    chan error
 	stop    os.Signal
+	kill    os.Signal
 	log     string // the path of its log
 	dir     string
 }
@@ -94,7 +95,7 @@ func (s *Server) wait() error {
 func (s *Server) Stop() error { return s.end(s.stop) }
 
 // Kill ends the server as a power cut would, without the machine.
-func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
+func (s *Server) Kill() error { return s.end(s.kill) }
 
 func (s *Server) end(signal os.Signal) error {
 	if err := s.cmd.Process.Signal(signal); err != nil {
@@ -138,10 +139,13 @@ func PostgreSQL(settings ...string) (*Server, error) {
 		args = append(args, "-c", s)
 	}
 	s := &Server{
-		driver:  "pgx",
-		dir:     dir,
-		log:     filepath.Join(dir, "log"),
-		stop:    syscall.SIGINT, // "fast": clients are thrown out
+		driver: "pgx",
+		dir:    dir,
+		log:    filepath.Join(dir, "log"),
+		stop:   syscall.SIGINT, // "fast": clients are thrown out
+		// "immediate": nothing is written any more, and the next start recovers. After a
+		// SIGKILL the processes of its connections would answer for a while.
+		kill:    syscall.SIGQUIT,
 		command: func() *exec.Cmd { return as(exec.Command(filepath.Join(bin, "postgres"), args...)) },
 		dsn: func(schema string) string {
 			dsn := "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable"
@@ -191,6 +195,7 @@ func MariaDB(settings ...string) (*Server, error) {
 		dir:     dir,
 		log:     filepath.Join(dir, "log"),
 		stop:    syscall.SIGTERM,
+		kill:    syscall.SIGKILL,
 		command: func() *exec.Cmd { return as(exec.Command(filepath.Join(bin, "mariadbd"), args...)) },
 		dsn:     func(name string) string { return "root@tcp(127.0.0.1:" + port + ")/" + name },
 	}
