@@ -3,7 +3,7 @@
 
 GO ?= go
 FUZZTIME ?= 3s
-MODULES = . sqlstore examples
+MODULES = . sqlstore redisstore examples
 # staticcheck and gofumpt: versions in tools/go.mod, which no workspace may see.
 TOOL = GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 
