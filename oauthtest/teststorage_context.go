@@ -81,7 +81,15 @@ func (t *trial) createGivenUp(ctx context.Context, suffix string) {
 	case err == nil:
 		t.fail("Create returned nil and its record is not found; its context was done")
 	default:
-		t.create(r) // nothing was written, so nothing is in the way
+		// Nothing was written, so nothing is in the way; or it comes now, as a whole.
+		if err := t.store.Create(t.ctx, r); err != nil {
+			t.answer(err, oauth.ErrExists, "Create of %q, which was given up and is not found", r.ID)
+			got, found := t.settled(r.ID, r.Subject)
+			if !found {
+				t.fail("Create of %q returned ErrExists, and it is not found", r.ID)
+			}
+			t.same(r, got, "Get after a Create that took effect late,")
+		}
 	}
 	t.update(r)
 	r.Version = 2
@@ -106,7 +114,17 @@ func (t *trial) updateGivenUp(ctx context.Context, suffix string) {
 	default:
 		t.same(r, got, "Get after an Update whose context was done,")
 	}
-	t.update(got)
+	if got.Version == 1 {
+		// As it was; or the Update takes effect now, as a whole.
+		if err := t.store.Update(t.ctx, got); err != nil {
+			t.answer(err, oauth.ErrConflict, "Update of %q, version 1, after one that was given up", r.ID)
+			got, _ = t.settled(r.ID, r.Subject, changed.Subject)
+			t.same(changed, got, "Get after an Update that took effect late,")
+			t.update(got)
+		}
+	} else {
+		t.update(got)
+	}
 	got.Version++
 	t.holds(got, "updated after an Update whose context was done:")
 }
