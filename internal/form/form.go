@@ -7,7 +7,6 @@ package form
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -176,25 +175,6 @@ func (v *Values) ErrOf(name string) *Error {
 		}
 	}
 	return nil
-}
-
-// Encode returns the sound fields that have a value as urlencoded text, in
-// order. It is the same request only where Err is nil: what has a defect is
-// not in it, so look at Err before sending a client to it.
-func (v *Values) Encode() string {
-	var b strings.Builder
-	for _, f := range v.Fields() {
-		if f.Value == "" {
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte('&')
-		}
-		b.WriteString(url.QueryEscape(f.Name))
-		b.WriteByte('=')
-		b.WriteString(url.QueryEscape(f.Value))
-	}
-	return b.String()
 }
 
 // repeatable reports whether a request may carry the parameter more than once

@@ -1,6 +1,7 @@
 package form_test
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 
@@ -130,7 +131,7 @@ func TestParseQueryLimits(t *testing.T) {
 		assert.NotNil(t, v.ErrOf("other"))
 		assert.False(t, v.Has("state"), "scanning stops")
 		assert.Empty(t, v.Fields())
-		assert.Empty(t, v.Encode())
+		assert.Empty(t, encode(v))
 	})
 }
 
@@ -144,7 +145,7 @@ func TestValues(t *testing.T) {
 		assert.True(t, v.Has("b"))
 		assert.Equal(t, "r", v.Get("resource"))
 		assert.Equal(t, []string{"r"}, v.All("resource"))
-		assert.Equal(t, "resource=r&b=2", v.Encode())
+		assert.Equal(t, "resource=r&b=2", encode(v))
 	})
 	t.Run("S005 the first value of a duplicate", func(t *testing.T) {
 		v := form.ParseQuery("state=1&state=2", 100)
@@ -164,7 +165,7 @@ func TestValues(t *testing.T) {
 		assert.Nil(t, v.Err())
 		assert.Nil(t, v.ErrOf("a"))
 		assert.Empty(t, v.Fields())
-		assert.Empty(t, v.Encode())
+		assert.Empty(t, encode(&v))
 		assert.False(t, v.Has("a"))
 	})
 	t.Run("Fields is a copy", func(t *testing.T) {
@@ -180,18 +181,18 @@ func TestValues(t *testing.T) {
 		v := form.New(want...)
 		require.Nil(t, v.Err())
 		assert.Equal(t, want, v.Fields())
-		assert.Equal(t, want, form.ParseQuery(v.Encode(), form.MaxBody).Fields())
+		assert.Equal(t, want, form.ParseQuery(encode(v), form.MaxBody).Fields())
 	})
-	t.Run("S015 Encode gives the same request", func(t *testing.T) {
+	t.Run("S015 the sound fields give the same request", func(t *testing.T) {
 		v := form.New(fields("state", "a&b=c#d+ e%\r\n;é", "x y", "=", "empty", "")...)
-		assert.Equal(t, "state=a%26b%3Dc%23d%2B+e%25%0D%0A%3B%C3%A9&x+y=%3D", v.Encode())
+		assert.Equal(t, "state=a%26b%3Dc%23d%2B+e%25%0D%0A%3B%C3%A9&x+y=%3D", encode(v))
 	})
 	t.Run("several defects, the first counts", func(t *testing.T) {
 		v := form.ParseQuery("a=1&a=2&b=%zz&c=3", 100)
 		assert.EqualError(t, v.Err(), "Parameter appears more than once: a")
 		assert.EqualError(t, v.ErrOf("b"), "Parameter is badly encoded: b")
 		assert.Nil(t, v.ErrOf("c"))
-		assert.Equal(t, "c=3", v.Encode())
+		assert.Equal(t, "c=3", encode(v))
 	})
 }
 
@@ -201,4 +202,15 @@ func TestParseQueryAllocations(t *testing.T) {
 	allocations := testing.AllocsPerRun(100, func() { v = form.ParseQuery(query, form.MaxBody) })
 	assert.Equal(t, "xyz", v.Get("state"))
 	assert.LessOrEqual(t, allocations, 1.0, "values without escapes are parts of the text")
+}
+
+// encode is the urlencoded text of the sound fields that have a value, in order.
+func encode(v *form.Values) string {
+	var pairs []string
+	for _, f := range v.Fields() {
+		if f.Value != "" {
+			pairs = append(pairs, url.QueryEscape(f.Name)+"="+url.QueryEscape(f.Value))
+		}
+	}
+	return strings.Join(pairs, "&")
 }
