@@ -333,7 +333,7 @@ func TestMetadataJWKS(t *testing.T) {
 			c.Keys = oauth.StaticKeys(keys...)
 		})
 		a := w.fetch("/oauth/jwks")
-		assert.NotContains(t, string(a.Body), "oct")
+		assert.NotContains(t, string(a.Body), `"oct"`)
 		assert.NotContains(t, string(a.Body), string(secret))
 	})
 	t.Run("design 4 rule 4 a key source that fails is 503", func(t *testing.T) {
