@@ -25,7 +25,7 @@ lint:
 deps:
 	@.ci/deps
 
-# every fuzz target for FUZZTIME each
+# every fuzz target for FUZZTIME each: a time (30s) or a number of inputs (5000x)
 fuzz:
 	@.ci/fuzz $(FUZZTIME)
 
