@@ -108,7 +108,7 @@ func (a *authorization) refreshEnd() int64 { return min(a.head.idleEnd, a.grant.
 // interaction handle. It goes an eighth of the idle life further than needed,
 // because an index on a column that always moves costs SQL stores dearly.
 func (a *authorization) extend(p Policy, accessEnd time.Time) {
-	needed := max(millis(accessEnd.Add(p.window())), a.grant.HandleEnd)
+	needed := millis(accessEnd.Add(p.window()))
 	slack := int64(0)
 	if a.head.generation > 0 && a.head.flags&flagNoRefresh == 0 {
 		needed = max(needed, a.refreshEnd())
@@ -132,13 +132,12 @@ func (a *authorization) redeem(g uint32, keyID byte) {
 }
 
 // stamp sets the time of the step that redeem took: directly before its write.
-func (a *authorization) stamp(at time.Time) error {
+func (a *authorization) stamp(at time.Time) {
 	a.head.rotated = millis(at)
-	if a.code.Expires == 0 || a.code.Redeemed != 0 {
-		return nil
+	if a.code.exists() && a.code.Redeemed == 0 {
+		a.code.spend(millis(at))
+		a.setCode()
 	}
-	a.code.Redeemed = millis(at)
-	return a.set("code", a.code)
 }
 
 // Record IDs are a prefix for the Kind and the base64url of their bytes.
@@ -202,14 +201,11 @@ func (s *Server) end(ctx context.Context, rec Record, erase bool) error {
 	h, err := parseHead(rec.Data)
 	if erase {
 		a.rec.Subject, a.rec.Data = "", nil
-		handleEnd := rec.CreatedAt.Add(maxHandle)
-		if g, ok := readGrant(rec); ok {
-			handleEnd = fromMillis(g.HandleEnd)
-		}
-		// To the millisecond, as stores keep it: the write may have to be recognised.
-		a.rec.ExpiresAt = fromMillis(millis(latest(s.now(), handleEnd)))
-		if h.flags&flagImported != 0 {
-			a.rec.ExpiresAt = rec.ExpiresAt // or the foreign token could be adopted again
+		// It stays while a handle that it may have come from can still be approved, and
+		// an imported one as long as it would have: the foreign token must not be adopted
+		// again.
+		if gone := latest(s.now(), rec.CreatedAt.Add(maxHandle)); h.flags&flagImported == 0 && (rec.ExpiresAt.IsZero() || gone.Before(rec.ExpiresAt)) {
+			a.rec.ExpiresAt = fromMillis(millis(gone)) // as stores keep it: the write may have to be recognised
 		}
 		return s.commit(ctx, write{rec: a.rec})
 	}
@@ -280,7 +276,7 @@ func (a *authorization) usable(now time.Time) bool {
 	switch {
 	case !a.live(now):
 		return false
-	case a.head.generation == 0 && a.code.Expires != 0:
+	case a.head.generation == 0 && a.code.exists():
 		return millis(now) < a.code.Expires
 	case a.head.generation > 0 && a.head.flags&flagNoRefresh == 0:
 		return millis(now) < a.refreshEnd()

@@ -392,21 +392,18 @@ func (s *Server) newAuthorization(z *authorization, id [16]byte, c *Client, gran
 func (s *Server) planApproval(ctx context.Context, in *Interaction, z *authorization, p Policy) (*redirection, time.Time, *Error) {
 	a, now := in.request, s.now()
 	end := now.Add(p.RefreshAbsolute)
-	z.grant.End, z.grant.HandleEnd = millis(end), millis(in.expires)
+	z.grant.End = millis(end)
+	z.rec.ExpiresAt = in.expires // or a second approval would succeed after a sweep
 	z.head.idleEnd = min(millis(now.Add(p.RefreshIdle)), z.grant.End)
 	issued := z.issued(a, now, now.Add(p.Code))
 	to := &redirection{uri: a.redirectURI, fragment: a.fragment}
 	if a.issue.Code {
 		z.code = codePart{Expires: millis(now.Add(p.Code)), RedirectURI: a.redirectURI,
 			Sent: a.params.Has("redirect_uri"), Challenge: a.issue.CodeChallenge}
-		if err := z.set("code", z.code); err != nil {
-			return nil, now, broken(err)
-		}
+		z.setCode()
 		to.fields.Set("code", s.codeText(z, in.id))
 	}
-	if err := z.set("grant", z.grant); err != nil {
-		return nil, now, broken(err)
-	}
+	z.setGrant()
 	accessEnd := now
 	if a.issue.AccessToken {
 		at := accessToken{record: in.id, version: 1, clientID: a.client.ID, subject: z.rec.Subject,

@@ -109,26 +109,17 @@ func splitMembers(data []byte) ([]member, error) {
 	if len(data) > maxData || !json.Valid(data) {
 		return nil, errAltered
 	}
-	rest := bytes.TrimSpace(data)
-	if rest[0] != '{' {
+	text := skipSpace(data)
+	if text[0] != '{' {
 		return nil, errAltered
 	}
-	rest = skipSpace(rest[1:])
-	var all []member
-	for rest[0] != '}' {
-		quoted := rest[:valueEnd(rest)]
-		var name string
-		if err := json.Unmarshal(quoted, &name); err != nil {
+	all := make([]member, 0, 4)
+	for quoted, value := range object(text) {
+		name, err := readString(quoted)
+		if err != nil {
 			return nil, errAltered
 		}
-		rest = skipSpace(rest[len(quoted):])
-		rest = skipSpace(rest[1:]) // the colon
-		end := valueEnd(rest)
-		all = append(all, member{name, rest[:end:end]})
-		rest = skipSpace(rest[end:])
-		if rest[0] == ',' {
-			rest = skipSpace(rest[1:])
-		}
+		all = append(all, member{name, value})
 	}
 	return all, nil
 }
@@ -166,29 +157,6 @@ func valueEnd(b []byte) int {
 	return len(b)
 }
 
-// A codePart is the request behind an authorization code.
-type codePart struct {
-	Expires     int64  `json:"expires"`       // Unix milliseconds
-	RedirectURI string `json:"redirect_uri"`  // where the code was sent
-	Sent        bool   `json:"redirect_sent"` // the request named it: then the token request must too
-	Challenge   string `json:"code_challenge,omitempty"`
-	Redeemed    int64  `json:"redeemed,omitempty"` // Unix milliseconds
-}
-
-// A grantPart is what the resource owner approved.
-type grantPart struct {
-	Type      string            `json:"type"` // the grant type that began it
-	Scopes    []string          `json:"scopes"`
-	Resources []string          `json:"resources,omitempty"`
-	End       int64             `json:"end"` // Unix milliseconds: the absolute end
-	HandleEnd int64             `json:"handle_end,omitempty"`
-	AuthTime  int64             `json:"auth_time,omitempty"` // Unix seconds
-	ACR       string            `json:"acr,omitempty"`
-	AMR       []string          `json:"amr,omitempty"`
-	Session   string            `json:"session,omitempty"`
-	Extra     map[string]string `json:"extra,omitempty"`
-}
-
 // An authorization is a record taken apart.
 type authorization struct {
 	rec     Record
@@ -215,9 +183,9 @@ func (s *Server) decodeAuthorization(rec Record) (*authorization, error) {
 	for _, m := range a.members {
 		switch m.name {
 		case "code":
-			err = json.Unmarshal(m.value, &a.code)
+			err = a.code.read(m.value)
 		case "grant":
-			err = json.Unmarshal(m.value, &a.grant)
+			err = a.grant.read(m.value)
 		}
 		if err != nil {
 			return nil, errAltered
@@ -228,7 +196,7 @@ func (s *Server) decodeAuthorization(rec Record) (*authorization, error) {
 
 const (
 	macMember = `,"mac":"`
-	macSize   = 1 + 32 // key id and MAC: 44 characters, without spare bits
+	macSize   = 1 + 20 // key id and MAC: 28 characters, without spare bits
 	macText   = macSize / 3 * 4
 	macTail   = len(macMember) + macText + len(`"}`)
 )
@@ -245,7 +213,7 @@ func (s *Server) checkMAC(rec Record, value []byte) bool {
 		return false
 	}
 	want, ok := s.recordMAC(raw[0], rec, rec.Data[:cut])
-	return ok && subtle.ConstantTimeCompare(want[:], raw[1:]) == 1
+	return ok && subtle.ConstantTimeCompare(want[:macSize-1], raw[1:]) == 1
 }
 
 func (s *Server) recordMAC(keyID byte, rec Record, data []byte) ([32]byte, bool) {
@@ -253,22 +221,21 @@ func (s *Server) recordMAC(keyID byte, rec Record, data []byte) ([32]byte, bool)
 }
 
 // set replaces or adds a member this version knows.
-func (a *authorization) set(name string, value any) error {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
+func (a *authorization) set(name string, text []byte) {
 	for i := range a.members {
 		if a.members[i].name == name {
 			// The slice is shared with the record as it was read: never write into it.
 			a.members = slices.Clone(a.members)
 			a.members[i].value = text
-			return nil
+			return
 		}
 	}
 	a.members = append(slices.Clip(a.members), member{name, text})
-	return nil
 }
+
+// setCode and setGrant put the parts into the members.
+func (a *authorization) setCode()  { a.set("code", a.code.appendTo(make([]byte, 0, 256))) }
+func (a *authorization) setGrant() { a.set("grant", a.grant.appendTo(make([]byte, 0, 256))) }
 
 // encodeAuthorization puts the Data of a record together, with a fresh mark and
 // a MAC by the first secret.
@@ -280,7 +247,7 @@ func (s *Server) encodeAuthorization(a *authorization) Record {
 	first := s.ring.First()
 	mac, _ := s.recordMAC(first, rec, b) // the ring has its own first secret
 	b = append(b, macMember...)
-	b = base64.RawURLEncoding.AppendEncode(b, append([]byte{first}, mac[:]...))
+	b = base64.RawURLEncoding.AppendEncode(b, append([]byte{first}, mac[:macSize-1]...))
 	rec.Data = append(b, '"', '}')
 	return rec
 }
@@ -314,7 +281,7 @@ func readGrant(rec Record) (g grantPart, ok bool) {
 	}
 	for _, m := range all {
 		if m.name == "grant" {
-			return g, json.Unmarshal(m.value, &g) == nil
+			return g, g.read(m.value) == nil
 		}
 	}
 	return g, false

@@ -275,13 +275,10 @@ func (r *TokenRequest) decode(rec Record) (*authorization, *refusal) {
 // judgeCode checks what binds a code, in this order, and only then whether it
 // was used already: a stranger's attempt must not end anything.
 func (r *TokenRequest) judgeCode(a *authorization, c derive.Credential) (*opened, *refusal) {
-	if c.Generation != 0 || a.code.Expires == 0 {
+	if c.Generation != 0 || !a.code.exists() {
 		return nil, r.invalid("no code")
 	}
-	if err := r.checkRedirect(a); err != nil {
-		return nil, &refusal{Error: err}
-	}
-	if err := checkVerifier(a.code.Challenge, r.Param("code_verifier")); err != nil {
+	if err := r.checkBinding(a); err != nil {
 		return nil, &refusal{Error: err}
 	}
 	v := a.judgeCode(r.began, r.server.now())
@@ -289,6 +286,33 @@ func (r *TokenRequest) judgeCode(a *authorization, c derive.Credential) (*opened
 		return &opened{authorization: a, verdict: v, isCode: true}, nil
 	}
 	return nil, r.unusable(a, v, 0)
+}
+
+// checkBinding checks what the token request must repeat: redirect URI, then PKCE.
+func (r *TokenRequest) checkBinding(a *authorization) *Error {
+	verifier := r.Param("code_verifier")
+	if a.code.Redeemed == 0 {
+		if err := r.checkRedirect(a); err != nil {
+			return err
+		}
+		return checkVerifier(a.code.Challenge, verifier)
+	}
+	uri, challenge := r.Param("redirect_uri"), ""
+	if uri == "" && a.code.Sent {
+		return missing("redirect_uri")
+	}
+	if verifier != "" {
+		challenge = challengeOf(verifier)
+	}
+	repeats := true
+	if !a.code.Sent && uri != "" { // then it was the one that the client has
+		_, repeats = matchRedirect(r.Client, uri)
+		uri = ""
+	}
+	if !repeats || codeProof(uri, challenge) != a.code.Proof {
+		return &Error{Code: InvalidGrant, Description: "The request does not repeat what the authorization request said"}
+	}
+	return nil
 }
 
 // checkRedirect holds redirect_uri against that of the authorization request: it

@@ -64,12 +64,17 @@ func checkVerifier(challenge, verifier string) *Error {
 	if n := len(verifier); n < 43 || n > 128 || !unreserved(verifier) { // RFC 7636, section 4.1
 		return wrong
 	}
-	sum := sha256.Sum256([]byte(verifier))
 	// RFC 7636, section 4.6: if the values are not equal, "invalid_grant".
-	if subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(challenge)) != 1 {
+	if subtle.ConstantTimeCompare([]byte(challengeOf(verifier)), []byte(challenge)) != 1 {
 		return wrong
 	}
 	return nil
+}
+
+// challengeOf is the S256 challenge of a verifier (RFC 7636, section 4.2).
+func challengeOf(verifier string) string {
+	sum := sha256.Sum256([]byte(verifier))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 func unreserved(s string) bool {

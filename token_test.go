@@ -425,8 +425,9 @@ func TestCode(t *testing.T) {
 		a := w.Redeem(code)
 		w.Clock.Advance(time.Minute)
 		for _, change := range []url.Values{{"code_verifier": {strings.Repeat("v", 43)}}, {"code_verifier": nil}, {"redirect_uri": {oauthtest.Callback + "/"}}} {
-			wantError(t, w.Token(code.Client, changed(code.Form(), change)), 400, oauth.ErrorCode(errorOfChange(change)))
+			wantError(t, w.Token(code.Client, changed(code.Form(), change)), 400, oauth.InvalidGrant)
 		}
+		wantError(t, w.Token(code.Client, changed(code.Form(), url.Values{"redirect_uri": nil})), 400, oauth.InvalidRequest)
 		wantError(t, w.Token(otherSPA, code.Form()), 400, oauth.InvalidGrant)
 		assert.True(t, w.active(a.String("access_token")))
 		wantOK(t, w.Refresh(code.Client, a.String("refresh_token")))
