@@ -8,20 +8,25 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/grantwell/oauth/internal/derive"
 )
 
 // An Authorization is what a resource owner allowed a client, from the approval
-// to the last refresh.
+// to the last refresh; or a consent that is remembered.
 type Authorization struct {
-	ID        string // of its record; no credential
+	ID string // of its record; no credential
+	// Kind is [KindAuthorization], or [KindConsent]: that has no tokens, it only spares
+	// the question at the next request.
+	Kind      Kind
 	ClientID  string
 	Subject   string
-	GrantType string // that began it
+	GrantType string // that began it; "" for a consent, and where the host did by [Server.Issue]
 	Scopes    []string
 	Resources []string // RFC 8707
 	AuthTime  time.Time
@@ -37,7 +42,7 @@ type Authorization struct {
 func (a *authorization) public() *Authorization {
 	g := &a.grant
 	p := &Authorization{
-		ID: a.rec.ID, ClientID: a.rec.ClientID, Subject: a.rec.Subject, GrantType: g.Type,
+		ID: a.rec.ID, Kind: a.rec.Kind, ClientID: a.rec.ClientID, Subject: a.rec.Subject, GrantType: g.Type,
 		Scopes: slices.Clone(g.Scopes), Resources: slices.Clone(g.Resources),
 		ACR: g.ACR, AMR: slices.Clone(g.AMR), Session: g.Session, Extra: maps.Clone(g.Extra),
 		CreatedAt: a.rec.CreatedAt, EndsAt: fromMillis(g.End),
@@ -201,10 +206,14 @@ func (s *Server) end(ctx context.Context, rec Record, erase bool) error {
 	h, err := parseHead(rec.Data)
 	if erase {
 		a.rec.Subject, a.rec.Data = "", nil
-		// It stays while a handle that it may have come from can still be approved, and
+		// An authorization stays while a handle that it may have come from can still be approved, and
 		// an imported one as long as it would have: the foreign token must not be adopted
 		// again.
-		if gone := latest(s.now(), rec.CreatedAt.Add(maxHandle)); h.flags&flagImported == 0 && (rec.ExpiresAt.IsZero() || gone.Before(rec.ExpiresAt)) {
+		gone := s.now()
+		if rec.Kind == KindAuthorization {
+			gone = latest(gone, rec.CreatedAt.Add(maxHandle))
+		}
+		if h.flags&flagImported == 0 && (rec.ExpiresAt.IsZero() || gone.Before(rec.ExpiresAt)) {
 			a.rec.ExpiresAt = fromMillis(millis(gone)) // as stores keep it: the write may have to be recognised
 		}
 		return s.commit(ctx, write{rec: a.rec})
@@ -231,26 +240,26 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// A Selector names authorizations. Every field that is set must match; at least
-// one of ID, Subject, ClientID and Session must be.
+// A Selector names authorizations and remembered consents. Every field that is
+// set must match; at least one of ID, Subject, ClientID and Session must be.
 type Selector struct {
 	ID       string
 	Subject  string
 	ClientID string
-	Session  string // as the approval said it; asks for Subject, ClientID or a walk over all
+	Session  string // as the approval said it; asks for Subject, ClientID or a walk over all. No consent has one
 	// Erase removes the subject's name and all data from the records, not only
 	// their validity.
 	Erase bool
 }
 
-// Authorizations returns the live authorizations of a subject, in no particular
-// order: what a page of connected applications shows.
+// Authorizations returns the live authorizations and remembered consents of a
+// subject, in no particular order: what a page of connected applications shows.
 func (s *Server) Authorizations(ctx context.Context, subject string) ([]*Authorization, error) {
 	if subject == "" {
 		return nil, errors.New("oauth: Authorizations needs a subject")
 	}
 	var all []*Authorization
-	for rec, err := range s.cfg.Storage.List(ctx, Filter{Realm: s.cfg.Realm, Kind: KindAuthorization, Subject: subject}) {
+	for rec, err := range s.list(ctx, Selector{Subject: subject}) {
 		if err != nil {
 			return nil, err
 		}
@@ -294,13 +303,18 @@ func (a *authorization) expired(now time.Time) bool {
 	return !a.rec.ExpiresAt.IsZero() && !now.Before(a.rec.ExpiresAt)
 }
 
-// Revoke ends the authorizations that match: no code, refresh token or access
-// token of theirs is accepted afterwards. It returns how many it ended. When it
+// Revoke ends the authorizations that match, and forgets the consents: no code,
+// refresh token or access token of theirs is accepted afterwards, and the
+// resource owner is asked again. It returns how many records it ended. When it
 // fails, those counted have ended, the others were tried, and the call can be
 // made again.
 func (s *Server) Revoke(ctx context.Context, sel Selector) (int, error) {
 	if sel.ID != "" {
-		rec, err := s.get(ctx, sel.ID, KindAuthorization)
+		kind := KindAuthorization
+		if strings.HasPrefix(sel.ID, consentPrefix) {
+			kind = KindConsent
+		}
+		rec, err := s.get(ctx, sel.ID, kind)
 		if isNotFound(err) {
 			return 0, nil
 		}
@@ -313,8 +327,7 @@ func (s *Server) Revoke(ctx context.Context, sel Selector) (int, error) {
 		return 0, errors.New("oauth: Revoke needs a selector")
 	}
 	ended, failed := 0, error(nil)
-	f := Filter{Realm: s.cfg.Realm, Kind: KindAuthorization, ClientID: sel.ClientID, Subject: sel.Subject}
-	for rec, err := range s.cfg.Storage.List(ctx, f) {
+	for rec, err := range s.list(ctx, sel) {
 		if err != nil {
 			return ended, errors.Join(failed, err)
 		}
@@ -327,8 +340,28 @@ func (s *Server) Revoke(ctx context.Context, sel Selector) (int, error) {
 	return ended, failed
 }
 
-// revokeOne ends one record, read again where another write came first.
+// list yields the records of client and subject, both kinds; consents have no
+// session.
+func (s *Server) list(ctx context.Context, sel Selector) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for _, kind := range [...]Kind{KindAuthorization, KindConsent} {
+			if kind == KindConsent && sel.Session != "" {
+				return
+			}
+			f := Filter{Realm: s.cfg.Realm, Kind: kind, ClientID: sel.ClientID, Subject: sel.Subject}
+			for rec, err := range s.cfg.Storage.List(ctx, f) {
+				if !yield(rec, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// revokeOne ends one record, read again where another write came first. Nothing
+// of a consent that has ended is needed any more, so it is erased in any case.
 func (s *Server) revokeOne(ctx context.Context, rec Record, sel Selector) (int, error) {
+	sel.Erase = sel.Erase || rec.Kind == KindConsent
 	for range maxAttempts {
 		if !sel.matches(rec) {
 			return 0, nil
@@ -345,7 +378,7 @@ func (s *Server) revokeOne(ctx context.Context, rec Record, sel Selector) (int, 
 		if !errors.Is(err, errRaceLost) {
 			return 0, err
 		}
-		if rec, err = s.get(ctx, rec.ID, KindAuthorization); isNotFound(err) {
+		if rec, err = s.get(ctx, rec.ID, rec.Kind); isNotFound(err) {
 			return 0, nil
 		} else if err != nil {
 			return 0, err

@@ -327,6 +327,9 @@ func (s *Server) approve(ctx context.Context, in *Interaction, ap Approval) (*re
 		return fail(err)
 	}
 	z.extend(policy, accessEnd)
+	if err := s.remember(ctx, in, &ap); err != nil {
+		return fail(err)
+	}
 	no := s.carryOut(ctx, &plan{issued: Issued{Subject: ap.Subject, Authorization: z.rec.ID},
 		write: func(time.Time) (write, error) { return write{create: true, rec: s.encodeAuthorization(&z)}, nil }})
 	if no != nil && errors.Is(no.Error, errRaceLost) {

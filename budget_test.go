@@ -147,6 +147,19 @@ func (p *page) decide(s *oauthtest.Server) *oauthtest.Answer {
 type answer = func() *oauthtest.Answer
 
 // The table of design.md, section 1.
+// remembered is an authorization request to a host that remembers consent.
+func remembered(s *oauthtest.Server, before func()) answer {
+	s.Interact(func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) {
+		ap := oauth.Approval{Subject: "alice", Scopes: in.Scopes()}
+		if ok, _ := in.Remembered(r.Context(), "alice"); !ok {
+			ap.Remember = time.Hour
+		}
+		in.Approve(w, r, ap)
+	})
+	before()
+	return func() *oauthtest.Answer { a, _ := s.Authorize(oauthtest.WebClient, nil); return a }
+}
+
 func TestStorageBudget(t *testing.T) {
 	const web, spa, machine = oauthtest.WebClient, oauthtest.SPAClient, oauthtest.MachineClient
 	refreshOf := func(s *oauthtest.Server) string { return s.Redeem(s.Code(web)).String("refresh_token") }
@@ -188,6 +201,12 @@ func TestStorageBudget(t *testing.T) {
 			p := open(t, s, web, nil)
 			return func() *oauthtest.Answer { return p.decide(s) }
 		}, []string{"Create"}, "303", 2},
+		{"authorize, the consent is remembered", nil, func(_ *testing.T, s *oauthtest.Server) answer {
+			return remembered(s, func() { s.Authorize(web, nil) })
+		}, []string{"Get", "Create"}, "303", 2},
+		{"approve, to be remembered", nil, func(_ *testing.T, s *oauthtest.Server) answer {
+			return remembered(s, func() {})
+		}, []string{"Get", "Get", "Create", "Create"}, "303", 2},
 		{"approve, implicit token", implicit, func(t *testing.T, s *oauthtest.Server) answer {
 			p := open(t, s, "old", url.Values{"response_type": {"token"}})
 			return func() *oauthtest.Answer { return p.decide(s) }
@@ -279,7 +298,7 @@ func TestStorageBudget(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			registry := new(askedRegistry)
-			s := oauthtest.NewServer(t, func(cfg *oauth.Config) {
+			s := newServer(t, func(cfg *oauth.Config) {
 				if c.config != nil {
 					c.config(cfg)
 				}
@@ -402,8 +421,11 @@ func (s wordyStore) Get(ctx context.Context, id string) (oauth.Record, error) {
 
 func TestSentinelsMayBeWrapped(t *testing.T) {
 	const web = oauthtest.WebClient
-	v := newVault()
-	s := oauthtest.NewServer(t, func(c *oauth.Config) { c.Storage = wordyStore{v} })
+	var v *vault
+	s := newServer(t, func(c *oauth.Config) {
+		v = newVault(t, c.Now)
+		c.Storage = wordyStore{v}
+	})
 	t.Run("S336 not found", func(t *testing.T) {
 		code, issued := s.Code(web), s.Redeem(s.Code(web))
 		v.load(t)
@@ -431,7 +453,7 @@ func TestSentinelsMayBeWrapped(t *testing.T) {
 }
 
 func TestDeleteExpiredReportsItsFailure(t *testing.T) {
-	s := oauthtest.NewServer(t)
+	s := newServer(t)
 	s.Redeem(s.Code(oauthtest.WebClient))
 	s.Store.Fail(func(oauthtest.StoreCall) oauthtest.Fault { return oauthtest.FailBefore })
 	_, err := s.DeleteExpired(t.Context(), 10)

@@ -195,7 +195,7 @@ const (
 // A PolicyRequest is what a [Policy] is asked for.
 type PolicyRequest struct {
 	Client    *Client
-	GrantType string // of the request: "authorization_code" also at the approval
+	GrantType string // of the request: "authorization_code" also at the approval; "" for [Server.Issue]
 	Subject   string // "" where the client acts for itself
 	Scopes    []string
 	Extra     map[string]string // of the approval

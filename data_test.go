@@ -144,7 +144,7 @@ func TestGoldenData(t *testing.T) {
 	all := written(t, s)
 	files, err := filepath.Glob("testdata/data/v1/*.json")
 	require.NoError(t, err)
-	require.Len(t, files, len(all)+1, "every file is known, none is missing")
+	require.Len(t, files, len(all)+2, "every file is known, none is missing")
 	for name, want := range all {
 		g := readGolden(t, "testdata/data/v1/"+name+".json")
 		t.Run(name+" is what is written now", func(t *testing.T) {
@@ -167,6 +167,18 @@ func TestGoldenData(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+	t.Run("consent", func(t *testing.T) {
+		s.cfg.Now = func() time.Time { return fromMillis(t0) }
+		a := &authorizeRequest{scopes: []string{"read", "write"}, resources: []string{"https://api.example/"}}
+		z := &authorization{rec: Record{ID: s.consentID("web", "alice"), Kind: KindConsent, ClientID: "web"}}
+		require.False(t, z.allow(a, &Approval{Subject: "alice", Scopes: []string{"read"}, Resources: a.resources, Remember: time.Hour}, fromMillis(t0)))
+		g := readGolden(t, "testdata/data/v1/consent.json")
+		require.Equal(t, g.ID, z.rec.ID)
+		sameButMark(t, g.Data, s.encodeAuthorization(z).Data)
+		got, err := s.decodeAuthorization(g.record())
+		require.NoError(t, err)
+		require.Equal(t, z.grant, got.grant)
+	})
 	t.Run("spent", func(t *testing.T) {
 		g := readGolden(t, "testdata/data/v1/spent.json")
 		assert.Equal(t, KindSpent, g.Kind)

@@ -48,6 +48,10 @@ type Approval struct {
 	AMR      []string
 	// Session is the host's name for the browser session, for [Selector].Session.
 	Session string
+	// Remember is how long [Interaction.Remembered] says that these scopes and
+	// resources were allowed, counted from this approval; it ends with a Revoke of
+	// the subject or the client too. Zero: it does not; at most ten years.
+	Remember time.Duration
 	// Extra are the host's own strings, at most 4 KiB of them. They stay with the
 	// authorization: Policy, Respond and handlers of an API find them.
 	Extra map[string]string
@@ -347,6 +351,9 @@ func (ap *Approval) check() error {
 		return errors.New("the approval's Subject is empty, longer than 255 bytes or not text")
 	case strings.HasPrefix(ap.Subject, clientSubject):
 		return errors.New("the approval's Subject begins like that of a client")
+	}
+	if ap.Remember < 0 || ap.Remember > maxRemember {
+		return fmt.Errorf("the approval's Remember is %v: it is 0 to %v", ap.Remember, maxRemember)
 	}
 	size := len(ap.Session) + len(ap.ACR)
 	for _, m := range ap.AMR {

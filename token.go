@@ -441,17 +441,20 @@ func (s *Server) audience(resources []string) []string {
 	return resources
 }
 
+// knownResource reports whether this server makes tokens for a resource: itself,
+// and those of Config.
+func (s *Server) knownResource(n string) bool {
+	return n == s.cfg.Issuer || slices.ContainsFunc(s.cfg.Resources, func(r Resource) bool { return r.Identifier == n })
+}
+
 // requestedResources reads the resource parameter (RFC 8707, section 2).
 func (s *Server) requestedResources(v *form.Values) ([]string, *Error) {
 	var names []string
 	for _, n := range v.All("resource") {
-		known := n == s.cfg.Issuer || slices.ContainsFunc(s.cfg.Resources, func(r Resource) bool { return r.Identifier == n })
-		if !known {
+		if !s.knownResource(n) {
 			return nil, &Error{Code: InvalidTarget, Description: "The resource is unknown", Parameter: "resource"}
 		}
-		if !slices.Contains(names, n) {
-			names = append(names, n)
-		}
+		names = append(names, n)
 	}
-	return names, nil
+	return unique(names), nil
 }

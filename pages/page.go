@@ -57,6 +57,9 @@ type Page struct {
 	User    string  // "consent": who is signed in
 	UserKey string  // "consent"
 	Scopes  []Scope // "consent": those asked for
+	// Remembered is for how many whole days the answer is good; 0 if it is asked for
+	// again next time or soon.
+	Remembered int // "consent"
 }
 
 // A Scope is one that a client asks for.
@@ -239,6 +242,9 @@ func (v *visit) describe(page *Page) {
 		}
 	case loopback(u.Hostname()):
 		page.OnDevice = "loopback"
+	}
+	if page.OnDevice == "" || !v.in.Client().Public {
+		page.Remembered = int(v.cfg.Remember / (24 * time.Hour))
 	}
 }
 

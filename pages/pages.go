@@ -7,7 +7,7 @@
 //
 // Everything happens at the authorization endpoint: the forms post there, with
 // the handle of the interaction. Who is signed in is in a sealed cookie; nothing
-// is stored. Consent is asked for every time.
+// is stored here. Consent is asked for every time, or remembered if Config says so.
 //
 // Ten failed attempts to sign in within ten minutes make a name wait until the
 // ten minutes are over, fifty make an address wait (an IPv6 network of 64 bits);
@@ -66,6 +66,12 @@ type Config struct {
 	// password was changed since, is out. An error is answered with a page and status
 	// 503. Zero: a session is good until it expires.
 	Active func(ctx context.Context, subject string, signedIn time.Time) (bool, error) `json:"-"`
+	// Remember is how long an answer on the consent page is good: until then the same
+	// user is not asked again whether the same client may have the same scopes, and is
+	// sent back at once. It does not hold for apps on the user's device; see
+	// [oauth.Interaction.Remembered]. Zero: consent is asked for every time; at most
+	// ten years.
+	Remember time.Duration
 	// Title is the name of the service, on all pages. Zero: the host of the Issuer.
 	Title string
 	// SessionLifetime is how long a sign-in lasts. Zero: 12 h; 1 min to 30 days.
@@ -118,6 +124,7 @@ const (
 	defaultSession = 12 * time.Hour
 	minSession     = time.Minute
 	maxSession     = 30 * 24 * time.Hour
+	maxRemember    = 3660 * 24 * time.Hour
 )
 
 // New checks the Config and makes Pages of it. The error names every field that
@@ -149,6 +156,9 @@ func New(cfg Config) (*Pages, error) {
 	}
 	if cfg.Login == nil {
 		fault("Login is missing")
+	}
+	if cfg.Remember < 0 || cfg.Remember > maxRemember {
+		fault("Remember is %v: it is 0 to %v", cfg.Remember, maxRemember)
 	}
 	if cfg.SessionLifetime < minSession || cfg.SessionLifetime > maxSession {
 		fault("SessionLifetime is %v: it is %v to %v", cfg.SessionLifetime, minSession, maxSession)
@@ -222,7 +232,15 @@ func (p *Pages) Interact(w http.ResponseWriter, r *http.Request, in *oauth.Inter
 	}
 	posted := r.Method == http.MethodPost
 	decision := r.PostForm.Get("decision")
+	allowed, err := v.allowedBefore(posted)
+	if err != nil {
+		p.cfg.Logger.ErrorContext(r.Context(), "pages: the remembered consent could not be read", "error", err)
+		v.unavailable()
+		return
+	}
 	switch {
+	case allowed:
+		v.answer(in.Scopes(), 0)
 	case v.ask.none && v.session == nil:
 		in.Deny(w, r, loginRequired)
 	case v.ask.none:
@@ -282,6 +300,20 @@ func (v *visit) recognise() (gone bool, err error) {
 		v.session = s
 	}
 	return false, nil
+}
+
+// allowedBefore reports whether the user need not be asked.
+func (v *visit) allowedBefore(posted bool) (bool, error) {
+	if v.cfg.Remember == 0 || v.session == nil || v.ask.show || posted {
+		return false, nil
+	}
+	return v.in.Remembered(v.r.Context(), v.session.subject)
+}
+
+// answer approves the request for who is signed in.
+func (v *visit) answer(scopes []string, remember time.Duration) {
+	s := v.session
+	v.in.Approve(v.w, v.r, oauth.Approval{Subject: s.subject, Scopes: scopes, AuthTime: s.signedIn, Session: s.name(), Remember: remember})
 }
 
 // show is the page that is due: consent for who is signed in, login for others.
@@ -359,7 +391,7 @@ func (v *visit) approve() {
 		v.show(http.StatusForbidden, "Since this page was opened, somebody has signed in again. Nothing was sent. Check the account and decide again.")
 		return
 	}
-	v.in.Approve(v.w, v.r, oauth.Approval{Subject: s.subject, Scopes: v.granted(), AuthTime: s.signedIn, Session: s.name()})
+	v.answer(v.granted(), v.cfg.Remember)
 }
 
 // granted are the scopes that the form leaves: only those that are Optional can

@@ -143,6 +143,7 @@ func cut(text string, size int) string {
 type demand struct {
 	none   bool   // prompt=none: show no page
 	login  bool   // prompt=login: sign in again
+	show   bool   // prompt=consent or select_account: show the consent page
 	maxAge int64  // seconds; -1: any
 	hint   string // login_hint
 }
@@ -163,6 +164,7 @@ func readDemand(params map[string][]string) (demand, error) {
 	for _, w := range words {
 		d.none = d.none || w == "none"
 		d.login = d.login || w == "login"
+		d.show = d.show || w == "consent" || w == "select_account"
 	}
 	if d.none && len(words) > 1 {
 		return d, &oauth.Error{Code: oauth.InvalidRequest, Description: "none is together with another prompt", Parameter: "prompt"}

@@ -1,0 +1,137 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A consent that is remembered is a record of its own, one for each client and
+// subject, made like an authorization but with no credential in it. It spares the
+// resource owner a question; what it allows becomes an authorization only by the
+// next approval.
+
+const consentPrefix = "c_"
+
+// maxRemember is how long a consent can be remembered.
+const maxRemember = maxAbsolute
+
+func (s *Server) consentID(clientID, subject string) string {
+	text := strconv.Itoa(len(s.cfg.Issuer)) + " " + strconv.Itoa(len(clientID)) + " " + s.cfg.Issuer + clientID + subject
+	return hashID(consentPrefix, s.cfg.Realm, KindConsent, text)
+}
+
+// Remembered reports whether this subject has allowed this client everything that
+// it asks for now, and wanted that to be remembered: [Approval].Remember. Then the
+// host may approve without asking. It makes one call of the storage, and the
+// error is its failure.
+//
+// It is never so for a public client whose redirect URI is not https: whoever
+// runs on the user's device can pretend to be that client (RFC 8252, section
+// 8.6).
+func (in *Interaction) Remembered(ctx context.Context, subject string) (bool, error) {
+	s, a := in.server, in.request
+	if !in.mayRemember() {
+		return false, nil
+	}
+	rec, err := s.get(ctx, s.consentID(a.client.ID, subject), KindConsent)
+	switch {
+	case isNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	z, err := s.readConsent(ctx, rec)
+	if err != nil || z == nil {
+		return false, err
+	}
+	return rec.Subject == subject && subset(a.scopes, z.grant.Scopes) && subset(a.resources, z.grant.Resources), nil
+}
+
+// mayRemember reports whether an answer to this client's redirect URI reaches
+// this client and no other.
+func (in *Interaction) mayRemember() bool {
+	return !in.request.client.Public || strings.HasPrefix(in.request.redirectURI, "https://")
+}
+
+// readConsent is what a record says that has neither been revoked nor run out; nil
+// for one that has, or that was altered: then the resource owner is asked.
+func (s *Server) readConsent(ctx context.Context, rec Record) (*authorization, error) {
+	z, err := s.decodeAuthorization(rec)
+	switch {
+	case errors.Is(err, errNewerFormat):
+		return nil, err
+	case err != nil:
+		s.emit(ctx, Event{Type: EventRecordAltered, ClientID: rec.ClientID, Subject: rec.Subject, Authorization: rec.ID, Err: err})
+		return nil, nil
+	case !z.live(s.now()) || millis(s.now()) >= z.grant.End: // what the row says of its end has no MAC
+		return nil, nil
+	}
+	return z, nil
+}
+
+// remember stores what was allowed, for as long as the approval says. Of scopes
+// that this request asked for and the approval left out nothing is kept.
+func (s *Server) remember(ctx context.Context, in *Interaction, ap *Approval) *Error {
+	if ap.Remember == 0 || !in.mayRemember() {
+		return nil
+	}
+	a := in.request
+	for range maxAttempts {
+		now := s.now()
+		z := &authorization{rec: Record{Realm: s.cfg.Realm, ID: s.consentID(a.client.ID, ap.Subject), Kind: KindConsent,
+			ClientID: a.client.ID, CreatedAt: fromMillis(millis(now))}}
+		rec, err := s.get(ctx, z.rec.ID, KindConsent)
+		switch {
+		case err == nil:
+			z.rec = rec
+			before, err := s.readConsent(ctx, rec)
+			if err != nil {
+				return unavailable(err)
+			}
+			if before != nil {
+				z = before
+			}
+		case !isNotFound(err):
+			return unavailable(err)
+		}
+		if z.allow(a, ap, now) {
+			return nil
+		}
+		err = s.commit(ctx, write{create: z.rec.Version == 0, rec: s.encodeAuthorization(z)})
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errRaceLost) {
+			return asError(err)
+		}
+	}
+	return unavailable(errRaceLost)
+}
+
+// allow adds an approval to a consent. It reports whether that changed nothing
+// that is worth a write.
+func (z *authorization) allow(a *authorizeRequest, ap *Approval, now time.Time) bool {
+	g := z.grant
+	g.Scopes = merge(g.Scopes, a.scopes, ap.Scopes)
+	g.Resources = merge(g.Resources, a.resources, ap.Resources)
+	end := millis(now.Add(ap.Remember))
+	same := z.rec.Version > 0 && len(z.members) > 0 && sameSet(g.Scopes, z.grant.Scopes) && sameSet(g.Resources, z.grant.Resources)
+	if moved := end - g.End; same && moved >= 0 && moved < ap.Remember.Milliseconds()/8 {
+		return true
+	}
+	g.End = end
+	z.grant, z.rec.Subject, z.rec.ExpiresAt = g, ap.Subject, fromMillis(end)
+	z.head.rotated = millis(now)
+	z.setGrant()
+	return false
+}
+
+// merge is the old set without what was asked for, with what was allowed.
+func merge(old, asked, allowed []string) []string {
+	kept := slices.DeleteFunc(slices.Clone(old), func(n string) bool { return slices.Contains(asked, n) })
+	return append(kept, allowed...)
+}
