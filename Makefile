@@ -3,19 +3,24 @@
 
 GO ?= go
 FUZZTIME ?= 3s
-MODULES = . sqlstore redisstore examples
+MODULES = . sqlstore redisstore examples examples/otel examples/fosite
 # staticcheck and gofumpt: versions in tools/go.mod, which no workspace may see.
 TOOL = GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 
-.PHONY: test lint deps race short fuzz bench tidy api quickstart
+.PHONY: test stores lint deps race short fuzz bench crash tidy api quickstart
 
 test: deps
 	@for m in $(MODULES); do (cd $$m && $(GO) test -race -timeout 10m ./...) || exit 1; done
 	$(GO) test ./internal/derive ./resource # allocations are counted without the race detector
+	@.ci/stores
 
-# the core alone, without browser and npm
+# the tests of the core on SQLite, PostgreSQL, MariaDB and Redis
+stores: deps
+	@.ci/stores
+
+# the core alone, without browser, npm and database servers
 short:
-	$(GO) test ./...
+	$(GO) test $$($(GO) list ./... | grep -v /internal/servertest)
 
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
@@ -31,6 +36,10 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# processes of examples/cluster killed 100 times under load, on PostgreSQL and on Redis
+crash: deps
+	cd examples && $(GO) test -race -count=1 -timeout 30m -v -run TestCrash ./cluster -crashes 100
 
 tidy:
 	@for m in $(MODULES) tools; do (cd $$m && GOWORK=off $(GO) mod tidy) || exit 1; done

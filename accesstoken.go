@@ -9,7 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,49 +17,6 @@ import (
 	"github.com/grantwell/oauth/internal/derive"
 	"github.com/grantwell/oauth/internal/jose"
 )
-
-// A Format is how tokens look: [Opaque] or [JWT]. Whatever the format, expiry,
-// revocation and checks are the same.
-type Format interface{ format() }
-
-// Opaque tokens mean nothing to anybody but this server. The zero value is
-// base64url without a prefix.
-type Opaque struct {
-	// Prefix begins every token, for scanners that look for leaked secrets: ASCII
-	// letters, digits, - and _.
-	Prefix string
-	// Hex writes the rest in hexadecimal.
-	Hex bool
-}
-
-// JWT access tokens (RFC 9068) can be read and checked by others, who see their
-// expiry but no revocation. Inside this process revocation is seen at once.
-type JWT struct {
-	// Type is the typ header. Zero: "at+jwt" (RFC 9068, section 2.1).
-	Type string
-	// InsecureSymmetricKey signs with HS256 and this key of at least 32 bytes
-	// instead of [Config].Keys: whoever can check tokens can then make them.
-	InsecureSymmetricKey []byte `json:"-"`
-}
-
-func (Opaque) format() {}
-func (JWT) format()    {}
-
-// String leaves the key out, and so do GoString and LogValue.
-func (j JWT) String() string { return fmt.Sprintf("oauth.JWT(%q)", j.Type) }
-
-// GoString is String, for the format %#v.
-func (j JWT) GoString() string { return j.String() }
-
-// LogValue implements [slog.LogValuer].
-func (j JWT) LogValue() slog.Value { return slog.StringValue(j.String()) }
-
-func (j JWT) typ() string {
-	if j.Type == "" {
-		return "at+jwt"
-	}
-	return j.Type
-}
 
 // An accessToken is what a token says, in either format.
 type accessToken struct {
@@ -70,9 +27,10 @@ type accessToken struct {
 	subject  string
 	scopes   []string
 	audience []string
-	issued   int64  // Unix seconds
-	expires  int64  // Unix seconds
-	confirm  string // as Token.Confirmation
+	issued   int64      // Unix seconds
+	expires  int64      // Unix seconds
+	confirm  string     // as Token.Confirmation
+	grant    *grantPart // what a JWT says beyond this; nil where a client acts for itself, and of a token that was read
 }
 
 // id is the jti: it names the token and is none.
@@ -97,45 +55,36 @@ func (t *accessToken) setID(id string) bool {
 
 func (t *accessToken) hasRecord() bool { return t.record != [16]byte{} }
 
-// signAccessToken writes the token in the configured format. nonce is the
-// record's, or zero where there is no record.
-func (s *Server) signAccessToken(ctx context.Context, t *accessToken, nonce *[32]byte) (string, error) {
+// signAccessToken writes the token in a format. nonce is the record's, or zero
+// where there is no record.
+func (s *Server) signAccessToken(ctx context.Context, t *accessToken, nonce *[32]byte, f Format) (string, error) {
 	rand.Read(t.serial[:])
 	payload := t.appendTo(make([]byte, 0, 256))
 	first := s.ring.First()
 	mac, _ := s.ring.MAC(derive.AccessRecord, first, payload, nonce[:]) // the ring has its own first secret
-	if j, ok := s.cfg.AccessToken.(JWT); ok {
-		keys, err := s.accessKeys(ctx, j)
+	switch f := f.(type) {
+	case JWT:
+		key, err := s.signer(ctx, f)
 		if err != nil {
 			return "", err
 		}
-		claims, err := s.jwtClaims(t, append([]byte{first}, mac[:innerMAC]...))
+		claims, err := s.jwtClaims(ctx, t, append([]byte{first}, mac[:innerMAC]...), f)
 		if err != nil {
 			return "", err
 		}
-		return jose.Sign(keys[0], j.typ(), claims)
+		return jose.Sign(key, f.typ(), claims)
+	case Opaque:
+		payload = append(payload, mac[:innerMAC]...)
+		return derive.Encode(f.Prefix, f.Hex, s.ring.Seal(make([]byte, 0, len(payload)+64), derive.Access, payload)), nil
 	}
-	f := s.accessOpaque
-	payload = append(payload, mac[:innerMAC]...)
-	return derive.Encode(f.Prefix, f.Hex, s.ring.Seal(make([]byte, 0, len(payload)+64), derive.Access, payload)), nil
-}
-
-func (s *Server) accessKeys(ctx context.Context, j JWT) ([]jose.Key, error) {
-	if j.InsecureSymmetricKey != nil {
-		return []jose.Key{{Algorithm: "HS256", Secret: j.InsecureSymmetricKey}}, nil
-	}
-	keys, err := s.keys(ctx)
-	if err == nil && len(keys) == 0 {
-		err = errors.New("no signing key")
-	}
-	return keys, err
+	return "", errors.New("a format that is neither Opaque nor JWT")
 }
 
 // jwtClaims are those of RFC 9068, section 2.2. Where a client acts for itself,
 // sub names it in a way that no subject of a resource owner has. tie, key id and
 // MAC, is for this server alone: it ties the token to its record, so that who has
 // only the signing key cannot make one that passes here.
-func (s *Server) jwtClaims(t *accessToken, tie []byte) ([]byte, error) {
+func (s *Server) jwtClaims(ctx context.Context, t *accessToken, tie []byte, j JWT) ([]byte, error) {
 	var f Fields
 	f.Set("iss", s.cfg.Issuer)
 	if t.subject == "" {
@@ -155,9 +104,51 @@ func (s *Server) jwtClaims(t *accessToken, tie []byte) ([]byte, error) {
 	f.Set("exp", t.expires)
 	f.Set("iat", t.issued)
 	f.Set("jti", t.id())
+	if g := t.grant; g != nil { // RFC 9068, section 2.2.1
+		if g.AuthTime != 0 {
+			f.Set("auth_time", g.AuthTime)
+		}
+		if g.ACR != "" {
+			f.Set("acr", g.ACR)
+		}
+		if len(g.AMR) > 0 {
+			f.Set("amr", g.AMR)
+		}
+	}
+	if method, value, ok := strings.Cut(t.confirm, ":"); ok {
+		f.Set("cnf", map[string]string{method: value})
+	}
 	f.Set("tie", base64.RawURLEncoding.EncodeToString(tie))
+	if err := t.addClaims(ctx, &f, j); err != nil {
+		return nil, err
+	}
 	return f.appendJSON(make([]byte, 0, 512))
 }
+
+// addClaims adds what the host says.
+func (t *accessToken) addClaims(ctx context.Context, f *Fields, j JWT) error {
+	if j.Claims == nil {
+		return nil
+	}
+	ask := ClaimsRequest{Subject: t.subject, ClientID: t.clientID, Scopes: slices.Clone(t.scopes), Audience: slices.Clone(t.audience)}
+	if t.grant != nil {
+		ask.Extra = maps.Clone(t.grant.Extra)
+	}
+	more, err := j.Claims(ctx, ask)
+	if err != nil {
+		return err
+	}
+	for _, e := range more.list {
+		if slices.Contains(ownClaims[:], e.name) {
+			return broken(fmt.Errorf("JWT.Claims sets %q, which is the server's", e.name))
+		}
+		f.Set(e.name, e.value)
+	}
+	return nil
+}
+
+// ownClaims are what no hook may say.
+var ownClaims = [...]string{"iss", "sub", "aud", "client_id", "scope", "exp", "iat", "nbf", "jti", "auth_time", "acr", "amr", "cnf", "act", "may_act", "tie"}
 
 // clientSubject begins the sub of a token without a resource owner. Approve
 // refuses subjects that begin so.
@@ -268,22 +259,41 @@ type presentedToken struct {
 	ties func(nonce *[32]byte) bool
 }
 
-// openAccessToken reads a token of either format. The error is an *Error where
+// openAccessToken reads a token of any format that the server has. The error is an *Error where
 // the token is not one of ours.
 func (s *Server) openAccessToken(ctx context.Context, text string) (*presentedToken, error) {
-	if strings.Count(text, ".") == 2 {
-		if j, ok := s.cfg.AccessToken.(JWT); ok {
-			return s.openJWT(ctx, j, text)
-		}
-		return nil, inactive("a JWT, which this server does not issue")
-	}
 	if len(text) > maxTokenText {
 		return nil, inactive("malformed")
 	}
-	sealed, ok := derive.Decode(s.accessOpaque.Prefix, s.accessOpaque.Hex, text)
-	if !ok {
-		return nil, inactive("malformed")
+	isJWT := strings.Count(text, ".") == 2
+	err := error(inactive("malformed"))
+	for _, f := range s.formats {
+		var t *presentedToken
+		switch f := f.(type) {
+		case JWT:
+			if !isJWT {
+				continue
+			}
+			t, err = s.openJWT(ctx, f, text)
+		case Opaque:
+			sealed, ok := derive.Decode(f.Prefix, f.Hex, text)
+			if !ok {
+				continue
+			}
+			t, err = s.openSealed(ctx, sealed)
+		}
+		if err == nil {
+			return t, nil
+		}
+		if !errors.Is(err, InvalidToken) {
+			return nil, err
+		}
 	}
+	return nil, err
+}
+
+// openSealed reads an opaque token.
+func (s *Server) openSealed(ctx context.Context, sealed []byte) (*presentedToken, error) {
 	b, err := s.ring.Open(nil, derive.Access, sealed)
 	if errors.Is(err, derive.ErrUnknownKey) {
 		s.emit(ctx, Event{Type: EventUnknownSecret})
@@ -311,7 +321,7 @@ const maxTokenText = 16 << 10 // characters of a token that is worth decoding
 
 // openJWT reads an RFC 9068 token that this server signed.
 func (s *Server) openJWT(ctx context.Context, j JWT, text string) (*presentedToken, error) {
-	keys, err := s.accessKeys(ctx, j)
+	keys, err := s.verifiers(ctx, j)
 	if err != nil {
 		return nil, err
 	}
@@ -320,21 +330,28 @@ func (s *Server) openJWT(ctx context.Context, j JWT, text string) (*presentedTok
 		return nil, inactive(err.Error())
 	}
 	var c struct {
-		Issuer   string   `json:"iss"`
-		Subject  string   `json:"sub"`
-		Audience audience `json:"aud"`
-		ClientID string   `json:"client_id"`
-		Scope    string   `json:"scope"`
-		Expires  int64    `json:"exp"`
-		Issued   int64    `json:"iat"`
-		ID       string   `json:"jti"`
-		Tie      string   `json:"tie"`
+		Issuer   string            `json:"iss"`
+		Subject  string            `json:"sub"`
+		Audience audience          `json:"aud"`
+		ClientID string            `json:"client_id"`
+		Scope    string            `json:"scope"`
+		Expires  int64             `json:"exp"`
+		Issued   int64             `json:"iat"`
+		ID       string            `json:"jti"`
+		Tie      string            `json:"tie"`
+		Confirm  map[string]string `json:"cnf"`
 	}
 	var t accessToken
 	err = json.Unmarshal(claims, &c)
 	tie, ok := derive.Decode("", false, c.Tie)
 	if err != nil || !ok || len(tie) != 1+innerMAC || c.Issuer != s.cfg.Issuer || !t.setID(c.ID) {
 		return nil, inactive("a JWT that is no access token of this server")
+	}
+	for method, value := range c.Confirm {
+		t.confirm = method + ":" + value
+	}
+	if len(c.Confirm) > 1 {
+		return nil, inactive("a JWT that is bound to several keys")
 	}
 	t.clientID, t.audience, t.expires, t.issued = c.ClientID, c.Audience, c.Expires, c.Issued
 	if t.subject = c.Subject; c.Subject == clientSubject+c.ClientID {

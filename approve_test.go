@@ -110,7 +110,7 @@ func TestInteractionTwice(t *testing.T) {
 		w.Clock.Advance(200 * 24 * time.Hour)
 		n, err := w.DeleteExpired(t.Context(), 100)
 		require.NoError(t, err)
-		require.Equal(t, 1, n)
+		wantSwept(t, 1, n)
 		_, err = w.Server.Interaction(hostPage(handle, cookie))
 		assert.ErrorIs(t, err, oauth.ErrNoInteraction)
 		a := w.exchange(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { approveAs("alice")(rw, r, in) }), hostPage(handle, cookie), 0)

@@ -184,7 +184,7 @@ func TestForgeryWithTheSecrets(t *testing.T) {
 
 // Whoever has the secrets cannot sign.
 func TestForgeryOfJWT(t *testing.T) {
-	s := oauthtest.NewServer(t, func(c *oauth.Config) { c.AccessToken = oauth.JWT{InsecureSymmetricKey: oauth.NewSecret()} })
+	s := newServer(t, func(c *oauth.Config) { c.AccessToken = oauth.JWT{InsecureSymmetricKey: oauth.NewSecret()} })
 	part := base64.RawURLEncoding.EncodeToString
 	token := s.AccessToken("alice", "read")
 	parts := strings.Split(token, ".")

@@ -36,6 +36,8 @@ type authorizeRequest struct {
 	scopes      []string
 	resources   []string
 	issue       Issue // of all grants, merged
+	acrValues   []string
+	maxAge      time.Duration // negative: any
 }
 
 // A redirection is an answer by way of the browser.
@@ -205,6 +207,9 @@ func (s *Server) examine(ctx context.Context, a *authorizeRequest) *Error {
 	if a.resources, err = s.requestedResources(a.params); err != nil {
 		return err
 	}
+	if err := s.readStepUp(a); err != nil {
+		return err
+	}
 	return a.decide(ctx)
 }
 
@@ -312,6 +317,9 @@ func (s *Server) approve(ctx context.Context, in *Interaction, ap Approval) (*re
 	if err := in.checkApproval(&ap); err != nil {
 		return fail(err)
 	}
+	if err := in.checkStepUp(&ap); err != nil {
+		return fail(err)
+	}
 	grantType := a.grants[0].GrantType()
 	var z authorization
 	if err := s.newAuthorization(&z, in.id, a.client, grantType, ap); err != nil {
@@ -403,6 +411,9 @@ func (s *Server) planApproval(ctx context.Context, in *Interaction, z *authoriza
 	if a.issue.Code {
 		z.code = codePart{Expires: millis(now.Add(p.Code)), RedirectURI: a.redirectURI,
 			Sent: a.params.Has("redirect_uri"), Challenge: a.issue.CodeChallenge}
+		if len(z.grant.Scopes) < len(a.scopes) {
+			z.code.Asked = strings.Join(a.scopes, " ")
+		}
 		z.setCode()
 		to.fields.Set("code", s.codeText(z, in.id))
 	}
@@ -410,11 +421,15 @@ func (s *Server) planApproval(ctx context.Context, in *Interaction, z *authoriza
 	accessEnd := now
 	if a.issue.AccessToken {
 		at := accessToken{record: in.id, version: 1, clientID: a.client.ID, subject: z.rec.Subject,
-			scopes: z.grant.Scopes, audience: s.audience(z.grant.Resources)}
-		at.live(now, earliest(now.Add(p.Access), end))
-		text, err := s.signAccessToken(ctx, &at, &z.head.nonce)
+			scopes: z.grant.Scopes, grant: &z.grant}
+		life, format, failure := s.aim(&at, z.grant.Resources, p)
+		if failure != nil {
+			return nil, now, failure
+		}
+		at.live(now, earliest(now.Add(life), end))
+		text, err := s.signAccessToken(ctx, &at, &z.head.nonce, format)
 		if err != nil {
-			return nil, now, unavailable(err)
+			return nil, now, unsigned(err)
 		}
 		accessEnd = time.Unix(at.expires, 0)
 		issued.ExpiresAt = accessEnd

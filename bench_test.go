@@ -48,7 +48,7 @@ func (reader) Close() error { return nil }
 func quiet(c *oauth.Config) { c.Events = nil }
 
 func BenchmarkClientCredentials(b *testing.B) {
-	s := oauthtest.NewServer(b, quiet)
+	s := newServer(b, quiet)
 	h := s.TokenHandler()
 	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}}
 	b.ReportAllocs()
@@ -58,7 +58,7 @@ func BenchmarkClientCredentials(b *testing.B) {
 }
 
 func BenchmarkRefreshRetry(b *testing.B) {
-	s := oauthtest.NewServer(b, quiet)
+	s := newServer(b, quiet)
 	h := s.TokenHandler()
 	token := s.Redeem(s.Code(oauthtest.WebClient)).String("refresh_token")
 	s.Refresh(oauthtest.WebClient, token)
@@ -70,7 +70,7 @@ func BenchmarkRefreshRetry(b *testing.B) {
 }
 
 func BenchmarkRefreshKept(b *testing.B) { // one Get, no write
-	s := oauthtest.NewServer(b, quiet, func(c *oauth.Config) {
+	s := newServer(b, quiet, func(c *oauth.Config) {
 		c.Policy = func(context.Context, oauth.PolicyRequest) oauth.Policy { return oauth.Policy{Refresh: oauth.Keep} }
 	})
 	h := s.TokenHandler()
@@ -83,7 +83,7 @@ func BenchmarkRefreshKept(b *testing.B) { // one Get, no write
 }
 
 func BenchmarkRefreshRotated(b *testing.B) {
-	s := oauthtest.NewServer(b, quiet)
+	s := newServer(b, quiet)
 	token := s.Redeem(s.Code(oauthtest.WebClient)).String("refresh_token")
 	b.ReportAllocs()
 	for b.Loop() { // the answer is read too: it has the next token
@@ -92,7 +92,7 @@ func BenchmarkRefreshRotated(b *testing.B) {
 }
 
 func BenchmarkIntrospect(b *testing.B) {
-	s := oauthtest.NewServer(b, quiet)
+	s := newServer(b, quiet)
 	h := s.IntrospectHandler()
 	form := url.Values{"token": {s.AccessToken("alice", "read")}}
 	b.ReportAllocs()
@@ -102,7 +102,7 @@ func BenchmarkIntrospect(b *testing.B) {
 }
 
 func BenchmarkBearer(b *testing.B) {
-	s := oauthtest.NewServer(b, quiet)
+	s := newServer(b, quiet)
 	h := s.API().Require("read")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	r := httptest.NewRequest(http.MethodGet, "https://as.example/", nil)
 	r.Header.Set("Authorization", "Bearer "+s.AccessToken("alice", "read"))
@@ -117,7 +117,7 @@ func BenchmarkBearer(b *testing.B) {
 }
 
 func BenchmarkBadSecret(b *testing.B) {
-	s := oauthtest.NewServer(b, quiet)
+	s := newServer(b, quiet)
 	h := s.TokenHandler()
 	r := func() *http.Request {
 		r := httptest.NewRequest(http.MethodPost, "https://as.example/", strings.NewReader("grant_type=client_credentials"))
@@ -132,7 +132,7 @@ func BenchmarkBadSecret(b *testing.B) {
 }
 
 func BenchmarkMetadata(b *testing.B) {
-	h := oauthtest.NewServer(b, quiet).MetadataHandler()
+	h := newServer(b, quiet).MetadataHandler()
 	r := httptest.NewRequest(http.MethodGet, "https://as.example/", nil)
 	w := &sink{header: http.Header{}}
 	b.ReportAllocs()

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -22,6 +23,16 @@ type Client struct {
 	// bcrypt ($2b$…) or argon2id ($argon2id$…) hashes. Each of them is accepted, so
 	// that a secret can be changed while the old one is in use.
 	Secrets []string `json:"-"`
+	// JWKS are the client's public keys, as a JWK Set (RFC 7517): it authenticates with
+	// assertions signed by one of them, private_key_jwt (RFC 7523). Zero: none.
+	JWKS json.RawMessage `json:"-"`
+	// JWKSURI is where the client publishes such keys: https, at a public address
+	// unless [Config].Transport says otherwise. They are kept for a while, and asked
+	// for again when an assertion names one that is new. Zero: none.
+	JWKSURI string
+	// InsecureSharedKey signs the assertions of client_secret_jwt, with HS256: at least
+	// 32 bytes, which both sides keep in the clear. Zero: none.
+	InsecureSharedKey []byte `json:"-"`
 	// RedirectURIs are compared byte by byte, the port of http://127.0.0.1 and
 	// http://[::1] excepted (RFC 8252, section 7.3).
 	RedirectURIs []string
@@ -89,6 +100,7 @@ func StaticClients(clients ...Client) ClientRegistry {
 	for i := range r.all {
 		c := &r.all[i]
 		c.Secrets, c.RedirectURIs = slices.Clone(c.Secrets), slices.Clone(c.RedirectURIs)
+		c.JWKS, c.InsecureSharedKey = slices.Clone(c.JWKS), slices.Clone(c.InsecureSharedKey)
 		c.Grants, c.Scopes = slices.Clone(c.Grants), slices.Clone(c.Scopes)
 		r.byID[c.ID] = c
 	}

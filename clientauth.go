@@ -43,6 +43,7 @@ const (
 // A claim is what a request says of the client it comes from.
 type claim struct {
 	id, secret string
+	assertion  string // client_assertion
 	header     bool   // the request used the Authorization header
 	err        *Error // the claim contradicts itself or is malformed
 }
@@ -51,11 +52,10 @@ type claim struct {
 func readClaim(r *http.Request, v *form.Values) claim {
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
-		c := claim{id: v.Get("client_id"), secret: v.Get("client_secret")}
-		if c.secret != "" && v.Has("client_assertion") {
-			c.err = refuse(InvalidRequest, "More than one client authentication method")
+		if v.Has("client_assertion") || v.Has("client_assertion_type") {
+			return readAssertion(v)
 		}
-		return c
+		return claim{id: v.Get("client_id"), secret: v.Get("client_secret")}
 	}
 	failed := claim{header: true, err: refuse(InvalidClient, "Client authentication failed")}
 	if len(headers) > 1 {
@@ -76,10 +76,18 @@ func readClaim(r *http.Request, v *form.Values) claim {
 	return c
 }
 
-// authenticate decides whether the claim is true. An unknown client and a wrong
-// secret get the same answer, and cost the same work where all clients have
-// hashes of one kind.
-func (s *Server) authenticate(ctx context.Context, c *Client, cl claim) *Error {
+// authenticate decides whether the claim is true. An assertion is used up by the
+// record that it returns.
+func (s *Server) authenticate(ctx context.Context, c *Client, cl claim, endpoint string) (assertion *Record, err *Error) {
+	if cl.err == nil && cl.assertion != "" {
+		return s.checkAssertion(ctx, c, cl.assertion, endpoint)
+	}
+	return nil, s.checkSecret(ctx, c, cl)
+}
+
+// checkSecret: an unknown client and a wrong secret get the same answer, and cost
+// the same work where all clients have hashes of one kind.
+func (s *Server) checkSecret(ctx context.Context, c *Client, cl claim) *Error {
 	failed := refuse(InvalidClient, "Client authentication failed")
 	switch {
 	case cl.err != nil:

@@ -140,7 +140,7 @@ func TestClientAuthentication(t *testing.T) {
 		{"S110 header and a secret alone in the body", url.Values{"client_secret": {secret}}, edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
 		{"S110 header and assertion", url.Values{"client_assertion": {"x"}}, edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
 		{"S110 secret and assertion", changed(inBody(id, secret), url.Values{"client_assertion": {"x"}}), nil, 400, oauth.InvalidRequest, false},
-		{"S121 an assertion alone", url.Values{"client_id": {id}, "client_assertion": {"x"}, "client_assertion_type": {"urn:x"}}, nil, 401, oauth.InvalidClient, false},
+		{"S121 an assertion alone", url.Values{"client_id": {id}, "client_assertion": {"x"}, "client_assertion_type": {"urn:x"}}, nil, 400, oauth.InvalidRequest, false},
 		{"S111 two identities", url.Values{"client_id": {oauthtest.SPAClient}}, edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
 		{"S111 two identities, the second unknown", url.Values{"client_id": {"nobody"}}, edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
 		{"S112 the same id twice", url.Values{"client_id": {id}}, edits{basic(id, secret)}, 200, "", false},

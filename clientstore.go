@@ -51,15 +51,17 @@ const (
 
 // clientPart is a client as it stands in Data.
 type clientPart struct {
-	Name          string   `json:"name,omitempty"`
-	Public        bool     `json:"public,omitempty"`
-	Secrets       []string `json:"secrets,omitempty"`
-	RedirectURIs  []string `json:"redirect_uris,omitempty"`
-	LocalhostPort bool     `json:"localhost_port,omitempty"`
-	Grants        []string `json:"grants"` // null and empty are not the same
-	Scopes        []string `json:"scopes,omitempty"`
-	Introspect    bool     `json:"introspect,omitempty"`
-	Disabled      bool     `json:"disabled,omitempty"`
+	Name          string          `json:"name,omitempty"`
+	Public        bool            `json:"public,omitempty"`
+	Secrets       []string        `json:"secrets,omitempty"`
+	RedirectURIs  []string        `json:"redirect_uris,omitempty"`
+	LocalhostPort bool            `json:"localhost_port,omitempty"`
+	Grants        []string        `json:"grants"` // null and empty are not the same
+	Scopes        []string        `json:"scopes,omitempty"`
+	Introspect    bool            `json:"introspect,omitempty"`
+	JWKS          json.RawMessage `json:"jwks,omitempty"`
+	JWKSURI       string          `json:"jwks_uri,omitempty"`
+	Disabled      bool            `json:"disabled,omitempty"`
 }
 
 // Client implements [ClientRegistry].
@@ -229,15 +231,19 @@ func decodeClient(rec Record) (*Client, error) {
 			return fail(errAltered)
 		}
 		return &Client{ID: rec.ClientID, Name: p.Name, Public: p.Public, Secrets: p.Secrets, RedirectURIs: p.RedirectURIs,
-			LocalhostPort: p.LocalhostPort, Grants: p.Grants, Scopes: p.Scopes, Introspect: p.Introspect, Disabled: p.Disabled}, nil
+			LocalhostPort: p.LocalhostPort, Grants: p.Grants, Scopes: p.Scopes, Introspect: p.Introspect, Disabled: p.Disabled,
+			JWKS: p.JWKS, JWKSURI: p.JWKSURI}, nil
 	}
 	return fail(errAltered)
 }
 
 // encodeClient puts a client into Data; members of another version stay.
 func encodeClient(data []byte, c *Client) ([]byte, error) {
+	if len(c.InsecureSharedKey) > 0 {
+		return nil, fmt.Errorf("oauth: client %q: InsecureSharedKey would be in the store in the clear", c.ID)
+	}
 	part, err := json.Marshal(clientPart{Name: c.Name, Public: c.Public, Secrets: c.Secrets, RedirectURIs: c.RedirectURIs,
-		LocalhostPort: c.LocalhostPort, Grants: c.Grants, Scopes: c.Scopes, Introspect: c.Introspect, Disabled: c.Disabled})
+		LocalhostPort: c.LocalhostPort, Grants: c.Grants, Scopes: c.Scopes, Introspect: c.Introspect, Disabled: c.Disabled, JWKS: c.JWKS, JWKSURI: c.JWKSURI})
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +280,7 @@ func keepUnknown(part, old []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := []string{"name", "public", "secrets", "redirect_uris", "localhost_port", "grants", "scopes", "introspect", "disabled"}
+	known := []string{"name", "public", "secrets", "redirect_uris", "localhost_port", "grants", "scopes", "introspect", "disabled", "jwks", "jwks_uri"}
 	members = slices.DeleteFunc(members, func(m member) bool { return slices.Contains(known, m.name) })
 	return append(appendMembers(slices.Clip(part[:len(part)-1]), members), '}'), nil
 }

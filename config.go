@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -44,6 +45,11 @@ type Config struct {
 	// Resources are the protected resources that a client may name (RFC 8707).
 	// Zero: none, and the audience of tokens is the Issuer.
 	Resources []Resource
+	// ACRValues are the authentication contexts that Interact can tell apart, for
+	// clients that ask for one with acr_values (RFC 9470): they are published, and an
+	// approval that says another than asked for is refused. Zero: acr_values is left
+	// to Interact.
+	ACRValues []string
 	// Claims says what userinfo knows of a subject. Members that no granted scope
 	// lists are left out, "sub" is set by the server. Zero: "sub" alone.
 	Claims func(context.Context, ClaimsRequest) (Fields, error) `json:"-"`
@@ -52,6 +58,10 @@ type Config struct {
 	Keys KeySource `json:"-"`
 	// AccessToken is the format of access tokens. Zero: Opaque{}.
 	AccessToken Format
+	// OtherFormats are formats that access tokens may have as well: that [Policy]
+	// chooses for some clients, or that live tokens still have after AccessToken was
+	// changed. Those of Resources need not be here. nil: none.
+	OtherFormats []Format
 	// RefreshToken is the format of refresh tokens. Zero: Opaque{}. It cannot be JWT.
 	RefreshToken Format
 	// Policy decides lifetimes and rotation per client, grant and request. It has
@@ -79,8 +89,11 @@ type Config struct {
 	// server's: it returns what was approved there, or an error that is InvalidGrant
 	// (or an *Error) if the token is not live. The token becomes the first of a new
 	// authorization, once in that authorization's absolute life; a token that is
-	// older than that, Import must refuse itself. It changes nothing and may be asked
-	// several times for one request. Zero: such tokens are invalid_grant.
+	// older than that, Import must refuse itself, and of a token that can be spelled
+	// in several ways, all spellings but one. A scope that the client may not have
+	// refuses the token: leave it out. Import is asked at the revocation endpoint
+	// too, changes nothing and may be asked several times for one request. Zero: such
+	// tokens are invalid_grant.
 	Import func(ctx context.Context, c *Client, token string) (*Approval, error) `json:"-"`
 
 	// Events is told what happened, after the commit or the refusal, in the
@@ -91,6 +104,15 @@ type Config struct {
 	// Now is the clock. Zero: time.Now.
 	Now func() time.Time `json:"-"`
 
+	// Transport sends the requests to URLs that clients name, [Client].JWKSURI. Zero:
+	// the library's own, which talks https to public addresses alone.
+	Transport http.RoundTripper `json:"-"`
+
+	// InsecureEndpointAudience takes client assertions whose audience is the URL of the
+	// endpoint, too, and not the Issuer alone (RFC 7523, section 3, leaves both open).
+	// A client that uses several servers can then be made to authenticate an
+	// attacker: draft-ietf-oauth-rfc7523bis.
+	InsecureEndpointAudience bool
 	// InsecureOmitIssuer leaves iss out of authorization responses and metadata
 	// (RFC 9207), for a documented callback that has no such parameter. Clients
 	// that use several servers can then be sent to the wrong one.
@@ -116,12 +138,6 @@ type Endpoints struct {
 	Introspect string // zero: /oauth/introspect
 	UserInfo   string // zero: /oauth/userinfo
 	JWKS       string // zero: /oauth/jwks
-}
-
-// A Resource is a protected resource that tokens can be restricted to (RFC 8707).
-type Resource struct {
-	// Identifier is an absolute URI without fragment; it becomes the audience.
-	Identifier string
 }
 
 // NoOrigins is the value of [Config].Origins that sends no CORS headers at all,
@@ -170,6 +186,9 @@ type Policy struct {
 	Access          time.Duration // access token: 30 min; at most a year
 	RefreshIdle     time.Duration // refresh token that is not used: 30 days; at most ten years
 	RefreshAbsolute time.Duration // authorization, however often refreshed: 180 days; at most ten years
+	// AccessToken is the format of the access token, where its resources ask for none:
+	// that of [Config] or one of its OtherFormats. nil: that of Config.
+	AccessToken Format
 	// Refresh says what becomes of a refresh token that is used. Zero: [Rotate].
 	Refresh Refresh
 	// RetryWindow is how long after a rotation the token before is answered with
@@ -264,6 +283,12 @@ func (s *Server) policy(ctx context.Context, req PolicyRequest) (Policy, *Error)
 	p, err := p.complete()
 	if err != nil {
 		return p, broken(err)
+	}
+	if p.AccessToken != nil {
+		known := false
+		if p.AccessToken, known = s.knownFormat(p.AccessToken); !known {
+			return p, broken(errors.New("oauth: Policy.AccessToken is neither Config.AccessToken nor one of OtherFormats"))
+		}
 	}
 	return p, nil
 }

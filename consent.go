@@ -14,7 +14,7 @@ import (
 // resource owner a question; what it allows becomes an authorization only by the
 // next approval.
 
-const consentPrefix = "c_"
+const consentPrefix = "r_" // remembered; c_ is that of clients
 
 // maxRemember is how long a consent can be remembered.
 const maxRemember = maxAbsolute
@@ -114,19 +114,19 @@ func (s *Server) remember(ctx context.Context, in *Interaction, ap *Approval) *E
 
 // allow adds an approval to a consent. It reports whether that changed nothing
 // that is worth a write.
-func (z *authorization) allow(a *authorizeRequest, ap *Approval, now time.Time) bool {
-	g := z.grant
-	g.Scopes = merge(g.Scopes, a.scopes, ap.Scopes)
-	g.Resources = merge(g.Resources, a.resources, ap.Resources)
+func (a *authorization) allow(r *authorizeRequest, ap *Approval, now time.Time) bool {
+	g := a.grant
+	g.Scopes = merge(g.Scopes, r.scopes, ap.Scopes)
+	g.Resources = merge(g.Resources, r.resources, ap.Resources)
 	end := millis(now.Add(ap.Remember))
-	same := z.rec.Version > 0 && len(z.members) > 0 && sameSet(g.Scopes, z.grant.Scopes) && sameSet(g.Resources, z.grant.Resources)
+	same := a.rec.Version > 0 && len(a.members) > 0 && sameSet(g.Scopes, a.grant.Scopes) && sameSet(g.Resources, a.grant.Resources)
 	if moved := end - g.End; same && moved >= 0 && moved < ap.Remember.Milliseconds()/8 {
 		return true
 	}
 	g.End = end
-	z.grant, z.rec.Subject, z.rec.ExpiresAt = g, ap.Subject, fromMillis(end)
-	z.head.rotated = millis(now)
-	z.setGrant()
+	a.grant, a.rec.Subject, a.rec.ExpiresAt = g, ap.Subject, fromMillis(end)
+	a.head.rotated = millis(now)
+	a.setGrant()
 	return false
 }
 

@@ -284,7 +284,7 @@ func TestRememberedConsentWhenTheStoreFails(t *testing.T) {
 	const web = oauthtest.WebClient
 	fail := func(method string, kinds ...string) func(oauthtest.StoreCall) oauthtest.Fault {
 		return func(c oauthtest.StoreCall) oauthtest.Fault {
-			if c.Method == method && strings.HasPrefix(c.ID, "c_") {
+			if c.Method == method && strings.HasPrefix(c.ID, "r_") {
 				return oauthtest.FailBefore
 			}
 			return oauthtest.NoFault

@@ -22,6 +22,7 @@ type codePart struct {
 	RedirectURI string // where the code was sent
 	Sent        bool   // the request named it: then the token request must too
 	Challenge   string // PKCE, "" if there was none
+	Asked       string // the scope of the request where less was approved, else ""
 	Redeemed    int64  // Unix milliseconds
 	Proof       string // of a redeemed code, instead of Expires, RedirectURI and Challenge
 }
@@ -52,6 +53,7 @@ func (c *codePart) appendTo(b []byte) []byte {
 		b = append(addName(b, "redirect_sent"), "true"...)
 	}
 	b = addText(b, "code_challenge", c.Challenge)
+	b = addText(b, "asked", c.Asked)
 	b = addInt(b, "redeemed", c.Redeemed)
 	b = addText(b, "proof", c.Proof)
 	return append(b, '}')
@@ -71,6 +73,8 @@ func (c *codePart) read(value []byte) (err error) {
 			c.Sent, err = strconv.ParseBool(string(v))
 		case `"code_challenge"`:
 			c.Challenge, err = readString(v)
+		case `"asked"`:
+			c.Asked, err = readString(v)
 		case `"redeemed"`:
 			c.Redeemed, err = strconv.ParseInt(string(v), 10, 64)
 		case `"proof"`:

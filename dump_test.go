@@ -245,7 +245,7 @@ func FuzzAuthorizeRequest(f *testing.F) {
 	f.Add(false, strings.Replace(good, "response_type=code", "response_type=token+code&response_mode=query", 1), "")
 	f.Add(false, "client_id=spa&response_type=code&state=%00%zz", "")
 	f.Add(false, "interaction=AAAA;&%", "")
-	s := oauthtest.NewServer(f, implicit)
+	s := newServer(f, implicit)
 	f.Fuzz(func(t *testing.T, post bool, query, body string) {
 		method := http.MethodGet
 		if post {
@@ -273,7 +273,7 @@ func FuzzAuthorizeRequest(f *testing.F) {
 }
 
 func FuzzTokenRequest(f *testing.F) {
-	s := oauthtest.NewServer(f)
+	s := newServer(f)
 	code, issued := s.Code(oauthtest.WebClient), s.Redeem(s.Code(oauthtest.WebClient))
 	live := issued.String("refresh_token")
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("web:"+oauthtest.Secret))
@@ -317,7 +317,7 @@ func owns(issued *oauthtest.Answer, token string) bool {
 }
 
 func FuzzRevokeRequest(f *testing.F) {
-	s := oauthtest.NewServer(f)
+	s := newServer(f)
 	mine, other := s.Redeem(s.Code(oauthtest.WebClient)), s.Redeem(s.Code(oauthtest.SPAClient))
 	f.Add("", "token="+mine.String("refresh_token"), false)
 	f.Add("", "token="+other.String("refresh_token"), true)
@@ -344,7 +344,7 @@ func FuzzRevokeRequest(f *testing.F) {
 }
 
 func FuzzIntrospectRequest(f *testing.F) {
-	s := oauthtest.NewServer(f)
+	s := newServer(f)
 	issued := s.Redeem(s.Code(oauthtest.WebClient))
 	access, refresh := issued.String("access_token"), issued.String("refresh_token")
 	f.Add("", "token="+access, false)

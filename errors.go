@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/grantwell/oauth/resource"
@@ -56,6 +57,14 @@ func unavailable(cause error) *Error {
 // breaks its contract, a panic.
 func broken(cause error) *Error {
 	return &Error{Code: ServerError, Description: "The server met an unexpected condition", Cause: cause}
+}
+
+// unsigned is the answer where an access token could not be made.
+func unsigned(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return unavailable(fmt.Errorf("signing an access token: %w", err))
 }
 
 // asError makes a refusal of whatever a hook returned: an *Error or an

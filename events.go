@@ -43,6 +43,7 @@ type Event struct {
 	// Generation is that of the credential presented, or of the refresh token issued.
 	Generation uint32
 	Refresh    bool // a refresh token was issued
+	Imported   bool // a token of another server was adopted: see [Config].Import
 	Scopes     []string
 	// Err is the refusal, an *Error, with its Cause; nil for what succeeded.
 	Err error

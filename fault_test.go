@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -286,6 +287,7 @@ type occasion struct {
 	config  func(*oauth.Config)
 	prepare func(t *testing.T, l *lab) answer
 	good    string // what the ordinary answer is
+	page    bool   // a failure may be a page: the application may have its answer already
 	direct  bool   // it is a call of a method, not a request: a panic is the caller's
 	// then checks the state after the ordinary answer.
 	then func(t *testing.T, l *lab, a *oauthtest.Answer)
@@ -338,9 +340,10 @@ func occasions() []occasion {
 	onward := func(t *testing.T, l *lab, a *oauthtest.Answer) { // the tokens work, and there is one family
 		l.lives(t, a.String("access_token"))
 		require.Equal(t, 200, l.Refresh(web, a.String("refresh_token")).Status)
-		require.Len(t, l.vault.dump(t), 1)
+		require.Len(t, authorizations(t, l), 1)
 		require.Zero(t, l.count(oauth.EventReuseDetected))
 	}
+	one := func(t *testing.T, l *lab, _ *oauthtest.Answer) { require.Len(t, authorizations(t, l), 1) }
 	retried := func(t *testing.T, l *lab, send answer) { onward(t, l, send()) }
 	ended := func(t *testing.T, l *lab, _ *oauthtest.Answer) {
 		authorizations, err := l.Authorizations(t.Context(), "alice")
@@ -355,11 +358,23 @@ func occasions() []occasion {
 	}
 	day := 24 * time.Hour
 	var machine, access string
-	return []occasion{
+	all := []occasion{
 		{name: "S330 approve, code", good: "303 code", prepare: func(t *testing.T, l *lab) answer {
 			p := open(t, l.Server, web, nil)
 			return func() *oauthtest.Answer { return p.decide(l.Server) }
-		}, then: func(t *testing.T, l *lab, _ *oauthtest.Answer) { require.Len(t, l.vault.dump(t), 1) }, lost: again("303 code")},
+		}, then: one, lost: again("303 code")},
+		{name: "S330 approve, sent again", good: "303 code", prepare: func(t *testing.T, l *lab) answer {
+			p := open(t, l.Server, web, nil)
+			p.decide(l.Server)
+			return func() *oauthtest.Answer { return p.decide(l.Server) }
+		}, page: true, then: one},
+		{name: "S330 approve and remember", good: "303 code", prepare: func(t *testing.T, l *lab) answer {
+			p := open(t, l.Server, web, nil)
+			l.Interact(func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) {
+				in.Approve(w, r, oauth.Approval{Subject: "alice", Scopes: in.Scopes(), Remember: day})
+			})
+			return func() *oauthtest.Answer { return p.decide(l.Server) }
+		}, then: one, lost: again("303 code")},
 		{name: "S330 approve, implicit token", config: implicit, good: "303 access_token", prepare: func(t *testing.T, l *lab) answer {
 			p := open(t, l.Server, "old", url.Values{"response_type": {"token"}})
 			return func() *oauthtest.Answer { return p.decide(l.Server) }
@@ -375,6 +390,9 @@ func occasions() []occasion {
 			thenEnded("400 invalid_grant")(t, l, send)
 		}},
 		{name: "S331 refresh", good: "200", prepare: sends(refreshOf, refresh), then: onward, lost: retried},
+		{name: "S335 refresh, the clients in the store", config: storesClients, good: "200", prepare: sends(refreshOf, func(l *lab, text string) *oauthtest.Answer {
+			return postAs(l.Server, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {text}}, web, oauthtest.Secret)
+		}), then: onward, lost: retried},
 		{name: "S331 refresh under NoRetry", config: noRetry, good: "200", prepare: sends(refreshOf, refresh), then: onward,
 			lost: func(t *testing.T, l *lab, send answer) {
 				require.Equal(t, "400 invalid_grant", result(send()))
@@ -431,6 +449,12 @@ func occasions() []occasion {
 		{name: "S343 introspect a refresh token", good: "200", prepare: sends(refreshOf, func(l *lab, text string) *oauthtest.Answer {
 			return live(l.Post("/oauth/introspect", web, url.Values{"token": {text}}))
 		})},
+		{name: "S343 introspect, the clients in the store", config: storesClients, good: "200", prepare: sends(accessOf, func(l *lab, text string) *oauthtest.Answer {
+			r := httptest.NewRequest(http.MethodPost, oauthtest.Issuer+"/oauth/introspect", strings.NewReader(url.Values{"token": {text}}.Encode()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.SetBasicAuth(oauthtest.APIClient, oauthtest.Secret)
+			return live(l.Do(r))
+		})},
 		{name: "S343 introspect a token without a record", good: "200", prepare: sends(func(t *testing.T, l *lab) string {
 			return machineToken(t, l.Server)
 		}, func(l *lab, text string) *oauthtest.Answer { return live(l.Introspect(text)) })},
@@ -461,7 +485,12 @@ func occasions() []occasion {
 			require.Empty(t, r.Subject)
 			require.Empty(t, r.Data)
 		}, lost: thenEnded("200")},
+		{name: "Revoke by client", direct: true, good: "200", prepare: sends(accessOf, func(l *lab, _ string) *oauthtest.Answer {
+			_, err := l.Revoke(context.Background(), oauth.Selector{ClientID: web})
+			return direct(err)
+		}), then: ended, lost: thenEnded("200")},
 	}
+	return append(all, slices.Concat(ofConsent(), ofClients())...)
 }
 
 // live is an answer of introspection, with status 0 if it is not "active".
@@ -496,13 +525,16 @@ func TestStoreFailsAtEachCall(t *testing.T) {
 			return l, send
 		}
 		l, send := setup(t)
+		before := l.vault.dump(t)
 		require.Equal(t, o.good, result(send()), "%s, without a fault", o.name)
 		calls := l.Store.Calls()
 		require.NotEmpty(t, calls)
+		changes := !assert.ObjectsAreEqual(before, l.vault.dump(t))
 		if o.then != nil {
 			l, send := setup(t)
 			o.then(t, l, send())
 		}
+		wrote := false // before the call that fails
 		for _, call := range calls {
 			at := func(n int, f oauthtest.Fault) func(oauthtest.StoreCall) oauthtest.Fault {
 				return func(c oauthtest.StoreCall) oauthtest.Fault {
@@ -514,9 +546,11 @@ func TestStoreFailsAtEachCall(t *testing.T) {
 			}
 			isWrite := call.Method == "Create" || call.Method == "Update"
 			place := fmt.Sprintf("%s, call %d, %s, ", o.name, call.N, call.Method)
+			half := wrote
+			wrote = wrote || isWrite
 			t.Run(place+"fails before", func(t *testing.T) {
 				l, send := setup(t)
-				o.fails(t, l, send, at(call.N, oauthtest.FailBefore))
+				o.fails(t, l, send, half, at(call.N, oauthtest.FailBefore))
 			})
 			t.Run(place+"panics", func(t *testing.T) {
 				l, send := setup(t)
@@ -525,7 +559,7 @@ func TestStoreFailsAtEachCall(t *testing.T) {
 					require.Panics(t, func() { send() })
 					return
 				}
-				o.panics(t, l, send, at(call.N, oauthtest.Panic))
+				o.panics(t, l, send, half, at(call.N, oauthtest.Panic))
 			})
 			t.Run(place+"is performed twice", func(t *testing.T) {
 				l, send := setup(t)
@@ -543,13 +577,16 @@ func TestStoreFailsAtEachCall(t *testing.T) {
 			})
 			t.Run(place+"fails before, and so does the read-back", func(t *testing.T) {
 				l, send := setup(t)
-				o.fails(t, l, send, func(c oauthtest.StoreCall) oauthtest.Fault {
+				o.fails(t, l, send, half, func(c oauthtest.StoreCall) oauthtest.Fault {
 					if c.N == call.N || c.N == call.N+1 {
 						return oauthtest.FailBefore
 					}
 					return oauthtest.NoFault
 				})
 			})
+			if !changes { // a Create that only finds out what is there
+				continue
+			}
 			t.Run(place+"fails after, and so does the read-back", func(t *testing.T) {
 				l, send := setup(t)
 				before := l.vault.dump(t)
@@ -577,6 +614,11 @@ func (o occasion) refused(t *testing.T, l *lab, a *oauthtest.Answer) {
 		return
 	}
 	require.Equal(t, 1, l.count(oauth.EventStorageFailed))
+	if o.page && a.Status == http.StatusServiceUnavailable {
+		require.NotEmpty(t, a.Header.Get("Retry-After"))
+		require.Empty(t, a.Header.Get("Location"))
+		return
+	}
 	if strings.HasPrefix(o.good, "303") { // RFC 6749, section 4.1.2.1
 		require.Equal(t, "303 temporarily_unavailable", result(a))
 		_, params := a.Location()
@@ -588,18 +630,22 @@ func (o occasion) refused(t *testing.T, l *lab, a *oauthtest.Answer) {
 	require.Equal(t, "no-store", a.Header.Get("Cache-Control"))
 }
 
-func (o occasion) fails(t *testing.T, l *lab, send answer, fault func(oauthtest.StoreCall) oauthtest.Fault) {
+// fails asserts that nothing is written and the same can be sent again; half says that
+// a write of another record came before.
+func (o occasion) fails(t *testing.T, l *lab, send answer, half bool, fault func(oauthtest.StoreCall) oauthtest.Fault) {
 	t.Helper()
 	before := l.vault.dump(t)
 	l.Store.Fail(fault)
 	o.refused(t, l, send())
-	require.Equal(t, before, l.vault.dump(t), "nothing was written")
+	if !half {
+		require.Equal(t, before, l.vault.dump(t), "nothing was written")
+	}
 	require.Zero(t, l.count(oauth.EventReuseDetected))
 	l.Store.Fail(nil)
 	o.succeeds(t, l, send)
 }
 
-func (o occasion) panics(t *testing.T, l *lab, send answer, fault func(oauthtest.StoreCall) oauthtest.Fault) {
+func (o occasion) panics(t *testing.T, l *lab, send answer, half bool, fault func(oauthtest.StoreCall) oauthtest.Fault) {
 	t.Helper()
 	before := l.vault.dump(t)
 	l.Store.Fail(fault)
@@ -607,7 +653,9 @@ func (o occasion) panics(t *testing.T, l *lab, send answer, fault func(oauthtest
 	require.Equal(t, 500, a.Status, "S337")
 	require.Empty(t, a.Header.Get("Location"))
 	noCredential(t, a)
-	require.Equal(t, before, l.vault.dump(t), "nothing was written")
+	if !half {
+		require.Equal(t, before, l.vault.dump(t), "nothing was written")
+	}
 	l.Store.Fail(nil)
 	o.succeeds(t, l, send)
 }

@@ -33,6 +33,9 @@ const (
 	goJose = "github.com/go-jose/go-jose/v4"
 )
 
+// testServers is a package that only tests import.
+const testServers = "internal/servertest"
+
 // maxRootNames is how many types, functions and variables the root may export.
 const maxRootNames = 60
 
@@ -50,13 +53,14 @@ var layers = map[string][]string{
 	".":         {"resource", "internal"},
 	"grants":    {".", "resource", "internal"},
 	"memstore":  {".", "resource", "internal"},
+	"keystore":  {".", "resource", "internal"},
 	"pages":     {"grants", "memstore", "guard", ".", "resource", "internal"},
 	"oauthtest": {"oauthtest", "pages", "grants", "memstore", "guard", ".", "resource", "internal"},
 	// Modules of their own see what everybody sees: nothing internal.
 	"sqlstore":   {"sqlstore", "grants", "memstore", ".", "resource"},
 	"redisstore": {"redisstore", "grants", "memstore", ".", "resource"},
-	"examples":   {"examples", "sqlstore", "redisstore", "oauthtest", "pages", "grants", "memstore", "guard", ".", "resource"},
-	"bench":      {"bench", "sqlstore", "redisstore", "oauthtest", "pages", "grants", "memstore", "guard", ".", "resource"},
+	"examples":   {"examples", "sqlstore", "redisstore", "oauthtest", "pages", "grants", "memstore", "keystore", "guard", ".", "resource"},
+	"bench":      {"bench", "sqlstore", "redisstore", "oauthtest", "pages", "grants", "memstore", "keystore", "guard", ".", "resource"},
 }
 
 // A source is one Go file that is no test.
@@ -163,6 +167,9 @@ func importsOf(s source) (problems []string) {
 			if known && !slices.Contains(allowed, to) {
 				problems = append(problems, s.at(spec, "%s must not import %s", s.dir(), name))
 			}
+			if name == house+"/"+testServers {
+				problems = append(problems, s.at(spec, "only tests may import %s", name))
+			}
 		}
 		var only string
 		switch {
@@ -236,14 +243,15 @@ var never = map[string]string{
 }
 
 // calls checks what the packages of the library never do. Package oauthtest races
-// goroutines against a store, so those and the clock are its own affair.
+// goroutines against a store, and internal/servertest, which only tests import, waits
+// for servers, so those and the clock are their own affair.
 func calls(s source) (problems []string) {
 	if s.nested {
 		return nil
 	}
 	names := importNames(s.file)
 	clocks := clockDefaults(s.file)
-	testKit := s.layer() == "oauthtest"
+	testKit := s.layer() == "oauthtest" || s.dir() == testServers
 	ast.Inspect(s.file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncDecl:
@@ -536,12 +544,14 @@ func TestHouseRulesBite(t *testing.T) {
 		{"testing/fstest outside", "memstore/a.go", `import "testing/fstest"`, importsOf, "only oauthtest may import"},
 		{"testing in the kit", "oauthtest/a.go", `import "testing"`, importsOf, ""},
 		{"testing in the probe", "oauthtest/probe/a.go", `import "testing"`, importsOf, "only oauthtest may import"},
+		{"servers of tests", "internal/form/a.go", `import "` + house + "/" + testServers + `"`, importsOf, "only tests may import"},
 		{"testify", "oauthtest/a.go", `import "github.com/stretchr/testify/require"`, importsOf, "only tests may import"},
 		{"comment missing", "a.go", "", comment, "0 package comments"},
 		{"init", "a.go", "func init() {}", calls, "init"},
 		{"method called init", "a.go", "func (T) init() {}", calls, ""},
 		{"go statement", "a.go", "func f() { go f() }", calls, "no goroutine"},
 		{"go statement in the kit", "oauthtest/a.go", "func f() { go f() }", calls, ""},
+		{"go statement for a server", testServers + "/a.go", "func f() { go f() }", calls, ""},
 		{"environment", "a.go", `import "os"; var x = os.Getenv("X")`, calls, "os.Getenv"},
 		{"environment by another name", "a.go", `import env "os"; var x, _ = env.LookupEnv("X")`, calls, "os.LookupEnv"},
 		{"http.Error", "pages/a.go", `import "net/http"; func f(w http.ResponseWriter) { http.Error(w, "", 500) }`, calls, "net/http.Error"},

@@ -10,30 +10,24 @@ import (
 )
 
 // adopt opens another server's refresh token as generation 0 of an authorization
-// of this one. The record's ID is a keyed hash of the token, so that it is
-// adopted once, and recognised when it comes again as any older generation is.
+// of this one. The record's ID is a keyed hash of the token's text, so that it is
+// adopted once, and recognised when it comes again as any older generation is. A
+// second spelling of it would be another token: Import must refuse all but one.
 func (r *TokenRequest) adopt(ctx context.Context, text string) (*opened, *refusal) {
 	s := r.server
-	var first [16]byte
-	for i, keyID := range s.ring.IDs() {
-		mac, _ := s.ring.MAC(derive.Import, keyID, []byte(text)) // an ID of the ring
-		id := [16]byte(mac[:16])
-		if i == 0 {
-			first = id
-		}
-		rec, err := s.get(ctx, authorizationID(id), KindAuthorization)
-		switch {
-		case isNotFound(err):
-			continue
-		case err != nil:
-			return nil, &refusal{Error: unavailable(fmt.Errorf("storage: %w", err))}
-		}
+	rec, id, err := s.findAdopted(ctx, text)
+	switch {
+	case err == nil:
 		return r.adoptedBefore(ctx, rec)
+	case !isNotFound(err):
+		return nil, &refusal{Error: unavailable(fmt.Errorf("storage: %w", err))}
 	}
 	ap, err := s.cfg.Import(ctx, r.Client, text)
 	switch {
 	case errors.Is(err, InvalidGrant):
-		return nil, r.invalid("malformed, and not to be imported")
+		no := r.invalid("")
+		no.Error.Cause = fmt.Errorf("not to be imported: %w", err)
+		return nil, no
 	case err != nil:
 		return nil, &refusal{Error: asError(err)}
 	case ap == nil:
@@ -45,11 +39,61 @@ func (r *TokenRequest) adopt(ctx context.Context, text string) (*opened, *refusa
 	o := &opened{authorization: &authorization{}, verdict: accepted}
 	imported := *ap
 	imported.Scopes = slices.Clone(ap.Scopes)
-	if err := s.newAuthorization(o.authorization, first, r.Client, r.GrantType, imported); err != nil {
+	if err := s.newAuthorization(o.authorization, id, r.Client, r.GrantType, imported); err != nil {
 		return nil, &refusal{Error: err}
 	}
 	o.head.flags |= flagImported
 	return o, nil
+}
+
+// findAdopted finds the authorization that was made of a foreign token. Where
+// there is none, the error is ErrNotFound, and id is what it would get.
+func (s *Server) findAdopted(ctx context.Context, text string) (rec Record, id [16]byte, err error) {
+	for i, keyID := range s.ring.IDs() {
+		mac, _ := s.ring.MAC(derive.Import, keyID, []byte(text)) // an ID of the ring
+		this := [16]byte(mac[:16])
+		if i == 0 {
+			id = this
+		}
+		if rec, err = s.get(ctx, authorizationID(this), KindAuthorization); !isNotFound(err) {
+			return rec, this, err
+		}
+	}
+	return Record{}, id, ErrNotFound
+}
+
+// revokeForeign ends what was made of a foreign refresh token; a live one that was
+// not adopted yet is kept from being it, by a record that has ended already.
+func (s *Server) revokeForeign(ctx context.Context, c *Client, text string) (Event, error) {
+	rec, id, err := s.findAdopted(ctx, text)
+	if err == nil {
+		return s.revokeRefresh(ctx, c, rec, derive.Credential{}, nil)
+	}
+	if !isNotFound(err) {
+		return Event{}, unavailable(fmt.Errorf("storage: %w", err))
+	}
+	ap, err := s.cfg.Import(ctx, c, text)
+	switch {
+	case err != nil && asError(err).HTTPStatus() >= 500:
+		return Event{}, asError(err)
+	case err != nil: // RFC 7009, section 2.2: an invalid token is no error
+		return Event{}, nil
+	case ap == nil:
+		return Event{}, broken(errors.New("oauth: Import returned neither an approval nor an error"))
+	}
+	var a authorization
+	if err := s.newAuthorization(&a, id, c, refreshToken, *ap); err != nil {
+		return Event{}, err
+	}
+	policy, failure := s.policy(ctx, PolicyRequest{Client: c, GrantType: refreshToken, Subject: ap.Subject, Scopes: slices.Clone(ap.Scopes), Extra: a.public().Extra})
+	if failure != nil {
+		return Event{}, failure
+	}
+	a.head.flags |= flagImported | flagEnded
+	a.grant.End = millis(s.now().Add(policy.RefreshAbsolute))
+	a.setGrant()
+	a.rec.ExpiresAt = fromMillis(a.grant.End)
+	return Event{Type: EventRevoked, Authorization: a.rec.ID, Subject: ap.Subject}, s.commit(ctx, write{create: true, rec: s.encodeAuthorization(&a)})
 }
 
 // adoptedBefore judges a foreign token whose authorization is there already.

@@ -79,6 +79,12 @@ func (s *Server) introspect(ctx context.Context, c *Client, text string) (Fields
 	if t.ACR != "" {
 		f.Set("acr", t.ACR)
 	}
+	if len(t.AMR) > 0 {
+		f.Set("amr", t.AMR)
+	}
+	if method, value, ok := strings.Cut(t.Confirmation, ":"); ok {
+		f.Set("cnf", map[string]string{method: value})
+	}
 	return f, nil
 }
 

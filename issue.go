@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -45,7 +44,7 @@ func (s *Server) issue(ctx context.Context, clientID string, ap Approval) (*auth
 		}
 	}
 	if ap.Remember != 0 {
-		return nil, "", broken(errors.New("Remember is for the authorization endpoint"))
+		return nil, "", broken(errors.New("an approval without a request has nothing to remember"))
 	}
 	ap.Scopes = unique(ap.Scopes)
 	var z authorization
@@ -59,31 +58,24 @@ func (s *Server) issue(ctx context.Context, clientID string, ap Approval) (*auth
 	}
 	now := s.now()
 	z.head.flags |= flagNoRefresh
-	at := accessToken{record: id, version: 1, clientID: c.ID, subject: ap.Subject, scopes: z.grant.Scopes, audience: s.audience(z.grant.Resources)}
-	at.live(now, now.Add(policy.Access))
+	at := accessToken{record: id, version: 1, clientID: c.ID, subject: ap.Subject, scopes: z.grant.Scopes, grant: &z.grant}
+	life, format, failure := s.aim(&at, z.grant.Resources, policy)
+	if failure != nil {
+		return nil, "", failure
+	}
+	at.live(now, now.Add(life))
 	end := time.Unix(at.expires, 0)
 	z.grant.End = millis(end)
 	z.setGrant()
 	z.extend(policy, end)
-	text, err := s.signAccessToken(ctx, &at, &z.head.nonce)
+	text, err := s.signAccessToken(ctx, &at, &z.head.nonce, format)
 	if err != nil {
-		return nil, "", unavailable(fmt.Errorf("signing an access token: %w", err))
+		return nil, "", unsigned(err)
 	}
 	if err := s.commit(ctx, write{create: true, rec: s.encodeAuthorization(&z)}); err != nil {
 		return nil, "", asError(err)
 	}
 	return &z, text, nil
-}
-
-// unique is a list without what it has already had.
-func unique(names []string) []string {
-	var once []string
-	for _, n := range names {
-		if !slices.Contains(once, n) {
-			once = append(once, n)
-		}
-	}
-	return once
 }
 
 // WithStorage returns a server that is the same but for its storage. It is cheap:

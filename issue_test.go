@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantwell/oauth"
-	"github.com/grantwell/oauth/memstore"
 	"github.com/grantwell/oauth/oauthtest"
 )
 
@@ -18,7 +17,7 @@ func TestIssue(t *testing.T) {
 	pat := oauth.Approval{Subject: "alice", Scopes: []string{"read", "read"}, Extra: map[string]string{"name": "laptop"}}
 	t.Run("a personal access token is used, listed and revoked", func(t *testing.T) {
 		var asked oauth.PolicyRequest
-		s := oauthtest.NewServer(t, resources, func(c *oauth.Config) {
+		s := newServer(t, resources, func(c *oauth.Config) {
 			c.AccessToken = oauth.Opaque{Prefix: "acme_"}
 			c.Policy = func(_ context.Context, r oauth.PolicyRequest) oauth.Policy {
 				if r.GrantType == "" {
@@ -69,7 +68,7 @@ func TestIssue(t *testing.T) {
 		require.Empty(t, listed)
 	})
 	t.Run("expires, and its record goes", func(t *testing.T) {
-		s := oauthtest.NewServer(t)
+		s := newServer(t)
 		token, _, err := s.Issue(t.Context(), web, pat)
 		require.NoError(t, err)
 		s.Clock.Advance(30 * time.Minute)
@@ -78,10 +77,10 @@ func TestIssue(t *testing.T) {
 		s.Clock.Advance(time.Hour)
 		n, err := s.DeleteExpired(t.Context(), 10)
 		require.NoError(t, err)
-		require.Equal(t, 1, n)
+		wantSwept(t, 1, n)
 	})
 	t.Run("JWT", func(t *testing.T) {
-		s := oauthtest.NewServer(t, func(c *oauth.Config) { c.AccessToken = oauth.JWT{InsecureSymmetricKey: oauth.NewSecret()} })
+		s := newServer(t, func(c *oauth.Config) { c.AccessToken = oauth.JWT{InsecureSymmetricKey: oauth.NewSecret()} })
 		token, made, err := s.Issue(t.Context(), web, pat)
 		require.NoError(t, err)
 		_, err = s.VerifyToken(t.Context(), token)
@@ -107,7 +106,7 @@ func TestIssue(t *testing.T) {
 		"a failing storage": {web, pat, oauth.TemporarilyUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := oauthtest.NewServer(t)
+			s := newServer(t)
 			if c.want == oauth.TemporarilyUnavailable {
 				s.Store.Fail(func(oauthtest.StoreCall) oauthtest.Fault { return oauthtest.FailBefore })
 			}
@@ -122,7 +121,7 @@ func TestIssue(t *testing.T) {
 		})
 	}
 	t.Run("an answer that was lost is read back", func(t *testing.T) {
-		s := oauthtest.NewServer(t)
+		s := newServer(t)
 		s.Store.Fail(func(c oauthtest.StoreCall) oauthtest.Fault {
 			if c.Method == "Create" {
 				return oauthtest.FailAfter
@@ -135,7 +134,7 @@ func TestIssue(t *testing.T) {
 		require.NoError(t, err)
 	})
 	t.Run("with another storage", func(t *testing.T) {
-		s, other := oauthtest.NewServer(t), memstore.New()
+		s, other := newServer(t), newStorage(t, nil)
 		token, made, err := s.WithStorage(other).Issue(t.Context(), web, pat)
 		require.NoError(t, err)
 		_, err = s.VerifyToken(t.Context(), token)

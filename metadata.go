@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/grantwell/oauth/internal/jose"
 )
@@ -48,22 +49,39 @@ func (s *Server) renderMetadata() ([]byte, error) {
 		list("response_modes_supported", modes)
 	}
 	list("grant_types_supported", types)
-	secret := []string{"client_secret_basic", "client_secret_post"}
+	secret := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
+	algorithms := publicKey.Algorithms
+	if static, ok := s.cfg.Clients.(*staticClients); ok && slices.ContainsFunc(static.all, func(c Client) bool { return len(c.InsecureSharedKey) > 0 }) {
+		secret, algorithms = append(secret, "client_secret_jwt"), append(slices.Clone(algorithms), sharedKey.Algorithms...)
+	}
 	withNone := secret
 	if len(s.authorizeGrants) > 0 { // public clients have no other way in
 		withNone = append(slices.Clip(secret), "none")
 	}
 	if _, ok := s.endpoints[nameToken]; ok {
 		list("token_endpoint_auth_methods_supported", withNone)
+		list("token_endpoint_auth_signing_alg_values_supported", algorithms)
 	}
 	if _, ok := s.endpoints[nameRevoke]; ok {
 		list("revocation_endpoint_auth_methods_supported", withNone)
+		list("revocation_endpoint_auth_signing_alg_values_supported", algorithms)
 	}
 	if _, ok := s.endpoints[nameIntrospect]; ok {
 		list("introspection_endpoint_auth_methods_supported", secret)
+		list("introspection_endpoint_auth_signing_alg_values_supported", algorithms)
 	}
 	if s.authorizeGrants["code"] != nil {
 		list("code_challenge_methods_supported", []string{"S256"})
+	}
+	var resources []string
+	for _, r := range s.cfg.Resources {
+		if strings.HasPrefix(r.Identifier, "https://") { // RFC 9728, section 1.2: an https URL
+			resources = append(resources, r.Identifier)
+		}
+	}
+	list("protected_resources", resources) // RFC 9728, section 4
+	if len(s.authorizeGrants) > 0 {
+		list("acr_values_supported", s.cfg.ACRValues)
 	}
 	if len(s.authorizeGrants) > 0 && !s.cfg.InsecureOmitIssuer {
 		f.Set("authorization_response_iss_parameter_supported", true) // RFC 9207, section 3

@@ -3,12 +3,10 @@ package oauth_test
 import (
 	"context"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"net/url"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,38 +17,13 @@ import (
 	"github.com/grantwell/oauth/oauthtest"
 )
 
-// A vault is a memory store that can be dumped and taken back to a dump, as
-// backups and failovers do, or to rows that somebody has edited.
-type vault struct {
-	current atomic.Pointer[memstore.Store]
-}
+// A vault is a store that can be dumped and taken back to a dump, as backups and
+// failovers do, or to rows that somebody has edited.
+type vault struct{ oauth.Storage }
 
-var _ oauth.Storage = (*vault)(nil)
-
-func newVault() *vault {
-	v := new(vault)
-	v.current.Store(memstore.New())
-	return v
-}
-
-func (v *vault) Create(ctx context.Context, r oauth.Record) error {
-	return v.current.Load().Create(ctx, r)
-}
-
-func (v *vault) Get(ctx context.Context, id string) (oauth.Record, error) {
-	return v.current.Load().Get(ctx, id)
-}
-
-func (v *vault) Update(ctx context.Context, r oauth.Record) error {
-	return v.current.Load().Update(ctx, r)
-}
-
-func (v *vault) List(ctx context.Context, f oauth.Filter) iter.Seq2[oauth.Record, error] {
-	return v.current.Load().List(ctx, f)
-}
-
-func (v *vault) DeleteExpired(ctx context.Context, before time.Time, limit int) (int, error) {
-	return v.current.Load().DeleteExpired(ctx, before, limit)
+func newVault(t testing.TB, now func() time.Time) *vault {
+	t.Helper()
+	return &vault{newStorage(t, now)}
 }
 
 // dump is every record of these realms, or of the realm "".
@@ -72,15 +45,18 @@ func (v *vault) dump(t testing.TB, realms ...string) []oauth.Record {
 // load replaces everything by these records, their versions included.
 func (v *vault) load(t testing.TB, records ...oauth.Record) {
 	t.Helper()
-	fresh := memstore.New()
+	if store, is := v.Storage.(emptiable); is {
+		store.Empty(t)
+	} else {
+		v.Storage = memstore.New()
+	}
 	for _, r := range records {
 		version := r.Version
-		require.NoError(t, fresh.Create(t.Context(), r))
+		require.NoError(t, v.Create(t.Context(), r))
 		for r.Version = 1; r.Version < version; r.Version++ {
-			require.NoError(t, fresh.Update(t.Context(), r))
+			require.NoError(t, v.Update(t.Context(), r))
 		}
 	}
-	v.current.Store(fresh)
 }
 
 // record is the one record of the store.
@@ -101,11 +77,12 @@ type lab struct {
 
 func newLab(t testing.TB, edits ...func(*oauth.Config)) *lab {
 	t.Helper()
-	l := &lab{vault: newVault()}
-	store := oauthtest.NewFaulty(l.vault)
-	edits = append([]func(*oauth.Config){func(c *oauth.Config) { c.Storage = store }}, edits...)
+	l := new(lab)
+	edits = append([]func(*oauth.Config){func(c *oauth.Config) {
+		l.vault = newVault(t, c.Now)
+		c.Storage = oauthtest.NewFaulty(l.vault)
+	}}, edits...)
 	l.Server = oauthtest.NewServer(t, edits...)
-	l.Store = store
 	l.twin = another(t, l.Server)
 	return l
 }
@@ -281,6 +258,8 @@ func TestRaces(t *testing.T) {
 			switch {
 			case testing.Short():
 				rounds = 10
+			case c.fault != oauthtest.NoFault:
+				rounds = faultRounds
 			case rounds == 0:
 				rounds = raceRounds
 			}

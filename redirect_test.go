@@ -8,7 +8,6 @@ import (
 
 	"github.com/grantwell/oauth"
 	"github.com/grantwell/oauth/memstore"
-	"github.com/grantwell/oauth/oauthtest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -129,7 +128,7 @@ func TestRedirectAccepted(t *testing.T) {
 
 func TestRedirectRegistration(t *testing.T) {
 	config := func(uri string) oauth.Config {
-		s := oauthtest.NewServer(t)
+		s := newServer(t)
 		cfg := s.Config
 		cfg.Storage = memstore.New()
 		cfg.Clients = oauth.StaticClients(oauth.Client{ID: "x", Public: true, RedirectURIs: []string{uri}})

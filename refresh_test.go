@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantwell/oauth"
-	"github.com/grantwell/oauth/memstore"
 	"github.com/grantwell/oauth/oauthtest"
 )
 
@@ -200,11 +199,11 @@ func TestRefreshRotation(t *testing.T) {
 		w.refused(spa, second)
 	})
 	t.Run("N002 a newer generation: the store has lost writes", func(t *testing.T) {
-		swap := &swapStore{Storage: memstore.New()}
-		w, first := signIn(t, spa, func(c *oauth.Config) { c.Storage = swap })
+		swap := &swapStore{}
+		w, first := signIn(t, spa, func(c *oauth.Config) { swap.Storage, c.Storage = c.Storage, swap })
 		dump := w.record()
 		third := w.rotate(spa, w.rotate(spa, first))
-		swap.Storage = memstore.New()
+		swap.Storage = newStorage(t, w.Clock.Now)
 		require.NoError(t, swap.Create(t.Context(), dump))
 		fourth := w.rotate(spa, third)
 		assert.Len(t, w.Events(oauth.EventStoreWentBack), 1)
@@ -547,7 +546,7 @@ func TestExpiresAt(t *testing.T) {
 		w.Clock.Advance(40 * day)
 		n, err = w.DeleteExpired(t.Context(), 100)
 		require.NoError(t, err)
-		assert.Equal(t, 1, n)
+		wantSwept(t, 1, n)
 		w.refused(spa, a.String("refresh_token"))
 	})
 }
@@ -681,6 +680,53 @@ func TestImport(t *testing.T) {
 		assert.GreaterOrEqual(t, w.Refresh(web, foreign).Status, 500)
 		now.err = nil
 		w.may5.Store(false)
+		w.refreshed(web, foreign)
+	})
+	t.Run("RFC 7009 a token that was not adopted yet is revoked", func(t *testing.T) {
+		w, _, calls := setup(t, oauth.Policy{})
+		require.Equal(t, 200, revoke(w.Server, otherWeb, foreign).Status)
+		require.Equal(t, 200, revoke(w.Server, web, "unknown").Status)
+		require.Empty(t, w.Events(oauth.EventRevoked))
+		require.Equal(t, 200, revoke(w.Server, web, foreign).Status)
+		require.Len(t, w.Events(oauth.EventRevoked), 1)
+		before := *calls
+		w.refused(web, foreign)
+		w.Clock.Advance(179 * 24 * time.Hour)
+		w.refused(web, foreign)
+		require.Equal(t, before, *calls, "it is not asked for any more")
+		require.Equal(t, 200, revoke(w.Server, web, foreign).Status)
+		require.Len(t, w.Events(oauth.EventRevoked), 1, "once")
+	})
+	t.Run("RFC 7009 the foreign token ends what was made of it", func(t *testing.T) {
+		w, _, _ := setup(t, oauth.Policy{})
+		a := w.refreshed(web, foreign)
+		require.True(t, w.Events(oauth.EventTokenIssued)[0].Imported)
+		require.Equal(t, 200, revoke(w.Server, otherWeb, foreign).Status)
+		require.Len(t, w.Events(oauth.EventWrongClient), 1)
+		own := w.rotate(web, a.String("refresh_token"))
+		require.False(t, w.Events(oauth.EventTokenIssued)[1].Imported)
+		require.Equal(t, 200, revoke(w.Server, web, foreign).Status)
+		w.refused(web, own)
+	})
+	t.Run("RFC 7009 a failure of Import or the store is no 200", func(t *testing.T) {
+		w, now, _ := setup(t, oauth.Policy{})
+		w.may5.Store(true)
+		good := now.ap
+		now.ap, now.err = nil, errBoom
+		wantError(t, revoke(w.Server, web, foreign), 503, oauth.TemporarilyUnavailable)
+		now.err = nil
+		wantError(t, revoke(w.Server, web, foreign), 500, oauth.ServerError)
+		now.ap = good
+		for _, method := range []string{"Get", "Create"} {
+			w.Store.Fail(func(c oauthtest.StoreCall) oauthtest.Fault {
+				if c.Method == method {
+					return oauthtest.FailBefore
+				}
+				return oauthtest.NoFault
+			})
+			wantError(t, revoke(w.Server, web, foreign), 503, oauth.TemporarilyUnavailable)
+		}
+		w.Store.Fail(nil)
 		w.refreshed(web, foreign)
 	})
 	t.Run("design 2 without Import it is invalid_grant", func(t *testing.T) {

@@ -52,7 +52,7 @@ func TestARequestHeldOpen(t *testing.T) {
 	form := func(f url.Values) url.Values { f.Set("client_id", spa); return f }
 	for name, window := range map[string]time.Duration{"default window": 0, "NoRetry": oauth.NoRetry} {
 		t.Run("design 2 it does not carry an old refresh token over its window: "+name, func(t *testing.T) {
-			s := oauthtest.NewServer(t, func(c *oauth.Config) {
+			s := newServer(t, func(c *oauth.Config) {
 				c.Policy = func(context.Context, oauth.PolicyRequest) oauth.Policy { return oauth.Policy{RetryWindow: window} }
 			})
 			old := s.Redeem(s.Code(spa)).String("refresh_token")
@@ -67,7 +67,7 @@ func TestARequestHeldOpen(t *testing.T) {
 		})
 	}
 	t.Run("design 2 nor a code over its redemption", func(t *testing.T) {
-		s := oauthtest.NewServer(t)
+		s := newServer(t)
 		code := s.Code(spa)
 		var token string
 		a := hold(s, form(code.Form()), func() {
@@ -78,7 +78,7 @@ func TestARequestHeldOpen(t *testing.T) {
 		assert.Equal(t, false, s.Introspect(token).JSON["active"])
 	})
 	t.Run("design 2 two that crossed each other are still seen to", func(t *testing.T) {
-		s := oauthtest.NewServer(t)
+		s := newServer(t)
 		code := s.Code(spa)
 		var token string
 		a := hold(s, form(code.Form()), func() {
@@ -103,7 +103,7 @@ func TestTheAnswerIsRenderedBeforeTheCommit(t *testing.T) {
 	}
 	t.Run("design 3 a value that JSON cannot write burns nothing", func(t *testing.T) {
 		on := false
-		s := oauthtest.NewServer(t, bad(&on))
+		s := newServer(t, bad(&on))
 		code := s.Code(oauthtest.WebClient)
 		on = true
 		s.Store.Reset()
@@ -116,14 +116,14 @@ func TestTheAnswerIsRenderedBeforeTheCommit(t *testing.T) {
 	})
 	t.Run("design 3 nor does one that a redirect cannot", func(t *testing.T) {
 		on := true
-		s := oauthtest.NewServer(t, bad(&on))
+		s := newServer(t, bad(&on))
 		a, _ := s.Authorize(oauthtest.WebClient, nil)
 		_, params := a.Location()
 		assert.Equal(t, "server_error", params.Get("error"))
 		assert.Empty(t, s.Store.Calls())
 	})
 	t.Run("design 6 an Events hook that panics costs nobody the answer", func(t *testing.T) {
-		s := oauthtest.NewServer(t, func(c *oauth.Config) { c.Events = func(context.Context, oauth.Event) { panic("metrics") } })
+		s := newServer(t, func(c *oauth.Config) { c.Events = func(context.Context, oauth.Event) { panic("metrics") } })
 		a := s.Redeem(s.Code(oauthtest.SPAClient))
 		assert.Equal(t, 200, s.Refresh(oauthtest.SPAClient, a.String("refresh_token")).Status)
 	})
@@ -154,7 +154,7 @@ func TestHooksThatErr(t *testing.T) {
 	var none *oauth.Error
 	t.Run("design 6 a nil *Error of a guard lets nobody past the next one", func(t *testing.T) {
 		asked := 0
-		s := oauthtest.NewServer(t, func(c *oauth.Config) {
+		s := newServer(t, func(c *oauth.Config) {
 			c.Guards = []oauth.Guard{
 				func(context.Context, *oauth.Call) error { return none },
 				func(context.Context, *oauth.Call) error { asked++; return oauth.AccessDenied },
@@ -164,7 +164,7 @@ func TestHooksThatErr(t *testing.T) {
 		assert.Equal(t, []any{503, 0}, []any{a.Status, asked})
 	})
 	t.Run("design 6 guards see a method that is not allowed", func(t *testing.T) {
-		s := oauthtest.NewServer(t, func(c *oauth.Config) {
+		s := newServer(t, func(c *oauth.Config) {
 			c.Guards = []oauth.Guard{func(context.Context, *oauth.Call) error {
 				return &oauth.Error{Code: oauth.TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: time.Minute}
 			}}
@@ -173,7 +173,7 @@ func TestHooksThatErr(t *testing.T) {
 		assert.Equal(t, []any{429, "60"}, []any{a.Status, a.Header.Get("Retry-After")})
 	})
 	t.Run("design 6 a policy cannot widen what was checked", func(t *testing.T) {
-		s := oauthtest.NewServer(t, func(c *oauth.Config) {
+		s := newServer(t, func(c *oauth.Config) {
 			c.Policy = func(_ context.Context, r oauth.PolicyRequest) oauth.Policy {
 				for i := range r.Scopes {
 					r.Scopes[i] = "write"
@@ -188,14 +188,14 @@ func TestHooksThatErr(t *testing.T) {
 	t.Run("OpenID Connect Core 5.3 what Claims returned is not written into", func(t *testing.T) {
 		var shared oauth.Fields
 		shared.Set("sub", "the host's")
-		s := oauthtest.NewServer(t, func(c *oauth.Config) {
+		s := newServer(t, func(c *oauth.Config) {
 			c.Claims = func(context.Context, oauth.ClaimsRequest) (oauth.Fields, error) { return shared, nil }
 		})
 		assert.Equal(t, "alice", userInfo(s, s.AccessToken("alice", "read")).String("sub"))
 		assert.Equal(t, "the host's", shared.Get("sub"))
 	})
 	t.Run("design 4 half a page is cut off, not continued", func(t *testing.T) {
-		s := oauthtest.NewServer(t)
+		s := newServer(t)
 		s.Interact(func(w http.ResponseWriter, _ *http.Request, _ *oauth.Interaction) {
 			io.WriteString(w, "<form>") //nolint:errcheck // a recorder
 			panic("template")
@@ -207,7 +207,7 @@ func TestHooksThatErr(t *testing.T) {
 func TestAConfigIsCopied(t *testing.T) {
 	uris := []string{oauthtest.Callback}
 	guards := []oauth.Guard{func(context.Context, *oauth.Call) error { return nil }}
-	s := oauthtest.NewServer(t, func(c *oauth.Config) {
+	s := newServer(t, func(c *oauth.Config) {
 		c.Guards = guards
 		c.Clients = oauth.StaticClients(oauth.Client{ID: oauthtest.SPAClient, Public: true, RedirectURIs: uris, Scopes: []string{"read", "write"}})
 	})
@@ -233,7 +233,7 @@ func TestNewRefusesContradictions(t *testing.T) {
 		}, "RedirectURIs is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := oauthtest.NewServer(t)
+			s := newServer(t)
 			config := s.Config
 			c.edit(&config)
 			_, err := oauth.New(config)
@@ -244,7 +244,7 @@ func TestNewRefusesContradictions(t *testing.T) {
 
 func TestOutsideHTTPWithRecordsOfAnotherVersion(t *testing.T) {
 	const web = oauthtest.WebClient
-	s := oauthtest.NewServer(t)
+	s := newServer(t)
 	var tokens []string
 	for range 3 {
 		tokens = append(tokens, s.Redeem(s.Code(web)).String("access_token"))
@@ -276,7 +276,7 @@ func TestOutsideHTTPWithRecordsOfAnotherVersion(t *testing.T) {
 }
 
 func TestAuthorizationsThatCanStillBeUsed(t *testing.T) {
-	s := oauthtest.NewServer(t)
+	s := newServer(t)
 	count := func() int {
 		list, err := s.Authorizations(t.Context(), "alice")
 		require.NoError(t, err)
@@ -294,7 +294,7 @@ func TestAuthorizationsThatCanStillBeUsed(t *testing.T) {
 }
 
 func TestManyScopes(t *testing.T) {
-	s := oauthtest.NewServer(t)
+	s := newServer(t)
 	var names []string
 	for i := range 101 {
 		names = append(names, "s"+strings.Repeat("x", i))
@@ -305,7 +305,7 @@ func TestManyScopes(t *testing.T) {
 }
 
 func TestResourcesAndTheIssuer(t *testing.T) {
-	s := oauthtest.NewServer(t, func(c *oauth.Config) {
+	s := newServer(t, func(c *oauth.Config) {
 		c.Resources = []oauth.Resource{{Identifier: "https://api.example/"}}
 	})
 	token := func(resources ...string) *oauthtest.Answer {
@@ -317,7 +317,7 @@ func TestResourcesAndTheIssuer(t *testing.T) {
 }
 
 func TestSecretsInAnAuthorizationRequest(t *testing.T) {
-	s := oauthtest.NewServer(t)
+	s := newServer(t)
 	for _, name := range []string{"client_secret", "password", "refresh_token"} {
 		a, _ := s.Authorize(oauthtest.WebClient, url.Values{name: {"hunter2hunter2"}})
 		_, params := a.Location()
@@ -332,7 +332,7 @@ func TestSecretsInAnAuthorizationRequest(t *testing.T) {
 }
 
 func TestLongNamesInEvents(t *testing.T) {
-	s := oauthtest.NewServer(t)
+	s := newServer(t)
 	r := httptest.NewRequest(http.MethodPost, oauthtest.Issuer+"/oauth/token", strings.NewReader("grant_type=x"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.SetBasicAuth(strings.Repeat("a", 10_000)+"%0A", "secret")
@@ -349,7 +349,7 @@ func TestAnErrorWriterOfAnAPI(t *testing.T) {
 	api := resource.API{Error: func(w http.ResponseWriter, _ *http.Request, e *resource.Error) {
 		w.WriteHeader(e.HTTPStatus())
 		io.WriteString(w, `{}`) //nolint:errcheck // a recorder
-	}, Verifier: oauthtest.NewServer(t).Server}
+	}, Verifier: newServer(t).Server}
 	rec := httptest.NewRecorder()
 	api.Require()(http.NotFoundHandler()).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
 	assert.Equal(t, []string{"application/json"}, rec.Result().Header["Content-Type"])

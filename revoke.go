@@ -53,6 +53,9 @@ func (s *Server) revokeToken(ctx context.Context, c *Client, text string) (Event
 		}
 	}
 	t, err := s.openAccessToken(ctx, text)
+	if errors.Is(err, InvalidToken) && s.cfg.Import != nil {
+		return s.revokeForeign(ctx, c, text)
+	}
 	if errors.Is(err, InvalidToken) {
 		return Event{}, nil
 	}

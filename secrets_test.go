@@ -177,7 +177,7 @@ func TestWhatASecretMadeEndsWithIt(t *testing.T) {
 // S380: the first secret makes what is new.
 func TestNewCredentialsUseTheFirstSecret(t *testing.T) {
 	old, new := twoSecrets(t)
-	s := oauthtest.NewServer(t, func(c *oauth.Config) { c.Secrets = [][]byte{old} })
+	s := newServer(t, func(c *oauth.Config) { c.Secrets = [][]byte{old} })
 	k := makeStock(t, another(t, s, func(c *oauth.Config) { importsAll(c) }), "x")
 	after := another(t, s, func(c *oauth.Config) { c.Secrets = [][]byte{new, old} })
 	ring, err := derive.NewRing(oauthtest.Issuer, [][]byte{new, old})
@@ -231,7 +231,7 @@ func spread(t *testing.T, samples [][]byte) {
 // S362: what there is to guess.
 func TestEntropy(t *testing.T) {
 	const web, n = oauthtest.WebClient, 1000
-	s := oauthtest.NewServer(t)
+	s := newServer(t)
 	var records, codes, refreshes, access, bare, handles, serials, secrets [][]byte
 	raw := func(text string, size int) []byte {
 		b, err := base64.RawURLEncoding.DecodeString(text)

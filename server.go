@@ -24,10 +24,11 @@ type Server struct {
 	log             *slog.Logger
 	scopes          scopes
 	secrets         *secretChecker
+	keySets         *keySets                    // of clients
 	tokenGrants     map[string]TokenGrant       // by grant type
 	authorizeGrants map[string][]AuthorizeGrant // by response type, its words sorted
 	staticKeys      []jose.Key                  // nil where the KeySource is the host's
-	accessOpaque    Opaque
+	formats         []Format                    // of access tokens, that of Config first
 	refreshOpaque   Opaque
 	endpoints       map[string]endpoint // those that are served, by name
 	metadata        []byte
@@ -62,7 +63,10 @@ func New(cfg Config) (*Server, error) {
 	s.checkRequired(fault)
 	s.checkScopes(fault)
 	s.checkGrants(fault)
+	s.checkKeys(fault)
 	s.checkFormats(fault)
+	s.checkResources(fault)
+	s.checkACR(fault)
 	s.checkEndpoints(fault)
 	s.checkDecoder(fault)
 	s.checkClients(fault)
@@ -71,6 +75,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.cfg.Secrets = nil // the ring has what it needs of them
 	s.secrets = newSecretChecker(cfg.Clients)
+	s.keySets = newKeySets(s.cfg.Transport, s.cfg.Now)
 	var err error
 	if s.metadata, err = s.renderMetadata(); err != nil {
 		return nil, err
@@ -342,12 +347,13 @@ func noStore(h http.Header) {
 }
 
 // API is a protected resource of this server, filled from the Config: its
-// Require protects handlers in this process.
+// Require protects handlers in this process. Its audience is the Issuer; set
+// Audience for one of Resources, and Metadata where its handler is mounted.
 func (s *Server) API() *resource.API {
 	api := *s.api
 	return &api
 }
 
 func (s *Server) newAPI() *resource.API {
-	return &resource.API{Verifier: s, Guards: s.cfg.Guards, Error: s.cfg.Error, Logger: s.cfg.Logger, Now: s.cfg.Now}
+	return &resource.API{Verifier: s, Audience: s.cfg.Issuer, Guards: s.cfg.Guards, Error: s.cfg.Error, Logger: s.cfg.Logger, Now: s.cfg.Now}
 }

@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,12 +24,16 @@ type Issued struct {
 	GrantType     string // of the request; at the authorization endpoint the grant of its response type
 	Authorization string // ID of the record; "" where the client acts for itself
 	Subject       string
-	Requested     []string // scopes asked for, where the request named any
-	Scopes        []string // scopes of the access token, or at the code redirect those approved
-	Resources     []string
-	Extra         map[string]string // of the approval
-	IssuedAt      time.Time
-	ExpiresAt     time.Time // of the access token; at the code redirect of the code
+	// Requested are the scopes that were asked for: by the request, or where it names
+	// none by the authorization request that its code is from, and for a refresh token
+	// those approved (RFC 6749, section 6). Where Scopes are the same, the answer need
+	// not have scope (section 5.1). nil: none was named.
+	Requested []string
+	Scopes    []string // scopes of the access token, or at the code redirect those approved
+	Resources []string
+	Extra     map[string]string // of the approval
+	IssuedAt  time.Time
+	ExpiresAt time.Time // of the access token; at the code redirect of the code
 }
 
 // A plan is a whole answer, made and signed, and the write that makes it true.
@@ -44,9 +47,10 @@ type plan struct {
 
 // admitted is a request whose client is authenticated.
 type admitted struct {
-	began  time.Time
-	client *Client
-	params *form.Values
+	began     time.Time
+	client    *Client
+	params    *form.Values
+	assertion *Record // that authenticated the client and is to be used up; nil if none did
 }
 
 // admit reads a request and authenticates its client: read strictly, find the
@@ -76,7 +80,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, endpoint string) 
 	case failure != nil:
 		return nil, &refusal{Error: failure, event: event}
 	}
-	if err := s.authenticate(r.Context(), client, claim); err != nil {
+	assertion, err := s.authenticate(r.Context(), client, claim, endpoint)
+	if err != nil {
 		if claim.header && err.Code == InvalidClient {
 			// RFC 6749, section 5.2, asks for this header where the client used the
 			// Authorization header. Elsewhere it would hide the error from clients that
@@ -87,7 +92,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, endpoint string) 
 		event.ClientID = shown(claim.id)
 		return nil, &refusal{Error: err, event: event}
 	}
-	return &admitted{began: began, client: client, params: params}, nil
+	return &admitted{began: began, client: client, params: params, assertion: assertion}, nil
 }
 
 func fromForm(e *form.Error) *Error {
@@ -123,7 +128,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) *refusal {
 		t := &TokenRequest{Client: ad.client, GrantType: grantType, server: s, params: ad.params, began: ad.began}
 		p, no := s.planToken(r.Context(), t, grant)
 		if no == nil {
-			no = s.carryOut(r.Context(), p)
+			no = s.carryOutOf(r.Context(), ad, p)
 		} else {
 			no = s.endWhatMustEnd(r.Context(), no)
 		}
@@ -168,6 +173,21 @@ func (s *Server) endWhatMustEnd(ctx context.Context, no *refusal) *refusal {
 	return no
 }
 
+// carryOutOf records an assertion that authenticated the request, once however
+// often the request starts over, and commits the plan.
+func (s *Server) carryOutOf(ctx context.Context, ad *admitted, p *plan) *refusal {
+	if ad.assertion != nil {
+		if err := ctx.Err(); err != nil {
+			return &refusal{Error: unavailable(err)}
+		}
+		if err := s.spend(ctx, ad.assertion); err != nil {
+			return &refusal{Error: err}
+		}
+		ad.assertion = nil
+	}
+	return s.carryOut(ctx, p)
+}
+
 // carryOut commits a plan.
 func (s *Server) carryOut(ctx context.Context, p *plan) *refusal {
 	if p.write == nil {
@@ -201,12 +221,16 @@ func (s *Server) planToken(ctx context.Context, t *TokenRequest, grant TokenGran
 	case issue == nil:
 		return nil, &refusal{Error: broken(errors.New("the grant returned nothing"))}
 	}
+	requested, _ := parseScope(t.Param("scope"))
+	if requested == nil && t.opened != nil && s.cfg.Respond != nil {
+		requested = t.opened.asked() // a redeemed code no longer knows
+	}
 	decided := *issue // what is filled in below is not the grant's: it may return one Issue to all requests
 	p, failure := s.planIssue(ctx, t, &decided)
 	if failure != nil {
 		return nil, &refusal{Error: failure}
 	}
-	p.issued.Requested, _ = parseScope(t.Param("scope"))
+	p.issued.Requested = requested
 	if s.cfg.Respond != nil {
 		if err := s.cfg.Respond(ctx, &p.issued, &p.fields); err != nil {
 			return nil, &refusal{Error: asError(err)}
@@ -253,9 +277,13 @@ func (s *Server) planClient(ctx context.Context, t *TokenRequest, issue *Issue) 
 		return nil, err
 	}
 	now := s.now()
-	at := accessToken{clientID: t.Client.ID, scopes: issue.Scopes, audience: s.audience(issue.Resources)}
-	at.live(now, now.Add(policy.Access))
-	return s.planResponse(ctx, t, &at, new([32]byte), "", nil)
+	at := accessToken{clientID: t.Client.ID, scopes: issue.Scopes}
+	life, format, err := s.aim(&at, issue.Resources, policy)
+	if err != nil {
+		return nil, err
+	}
+	at.live(now, now.Add(life))
+	return s.planResponse(ctx, t, &at, new([32]byte), format, "", nil)
 }
 
 // planNew issues for a subject of a host's own grant: a new authorization.
@@ -319,9 +347,13 @@ func (s *Server) narrow(issue *Issue, approved []string, c *Client) *Error {
 func (s *Server) planRecord(ctx context.Context, t *TokenRequest, issue *Issue) (*plan, *Error) {
 	o, now := t.opened, s.now()
 	end := fromMillis(o.grant.End)
-	at := accessToken{clientID: t.Client.ID, subject: o.rec.Subject, scopes: issue.Scopes, audience: s.audience(issue.Resources)}
+	at := accessToken{clientID: t.Client.ID, subject: o.rec.Subject, scopes: issue.Scopes, grant: &o.grant}
 	at.record, _ = authorizationBytes(o.rec.ID)
-	at.live(now, earliest(now.Add(o.policy.Access), end)) // access tokens never outlive the authorization
+	life, format, err := s.aim(&at, issue.Resources, o.policy)
+	if err != nil {
+		return nil, err
+	}
+	at.live(now, earliest(now.Add(life), end)) // access tokens never outlive the authorization
 
 	refresh := issue.RefreshToken && o.policy.Refresh != NoRefresh && t.Client.May(refreshToken) && s.tokenGrants[refreshToken] != nil
 	write := s.advance(o, refresh, now, time.Unix(at.expires, 0))
@@ -337,7 +369,7 @@ func (s *Server) planRecord(ctx context.Context, t *TokenRequest, issue *Issue) 
 		}
 		token = derive.Encode(s.refreshOpaque.Prefix, s.refreshOpaque.Hex, raw)
 	}
-	p, err := s.planResponse(ctx, t, &at, &o.head.nonce, token, o)
+	p, err := s.planResponse(ctx, t, &at, &o.head.nonce, format, token, o)
 	if err != nil {
 		return nil, err
 	}
@@ -386,16 +418,17 @@ func (o *opened) mustMove(idleEnd int64, accessEnd time.Time) bool {
 
 // planResponse makes the access token and the members of the answer (RFC 6749,
 // section 5.1).
-func (s *Server) planResponse(ctx context.Context, t *TokenRequest, at *accessToken, nonce *[32]byte, refresh string, o *opened) (*plan, *Error) {
-	text, err := s.signAccessToken(ctx, at, nonce)
+func (s *Server) planResponse(ctx context.Context, t *TokenRequest, at *accessToken, nonce *[32]byte, f Format, refresh string, o *opened) (*plan, *Error) {
+	text, err := s.signAccessToken(ctx, at, nonce, f)
 	if err != nil {
-		return nil, unavailable(fmt.Errorf("signing an access token: %w", err))
+		return nil, unsigned(err)
 	}
 	p := &plan{
 		issued: Issued{Endpoint: "token", Client: t.Client, GrantType: t.GrantType, Subject: at.subject,
 			Scopes: slices.Clone(at.scopes), Resources: slices.Clone(at.audience), IssuedAt: time.Unix(at.issued, 0).UTC(), ExpiresAt: time.Unix(at.expires, 0).UTC()},
 		event: Event{Type: EventTokenIssued, Endpoint: "token", ClientID: t.Client.ID, Subject: at.subject,
-			GrantType: t.GrantType, Scopes: slices.Clone(at.scopes), Refresh: refresh != ""},
+			GrantType: t.GrantType, Scopes: slices.Clone(at.scopes), Refresh: refresh != "",
+			Imported: o != nil && o.rec.Version == 0 && o.head.flags&flagImported != 0},
 	}
 	p.fields.Set("access_token", text)
 	p.fields.Set("token_type", "Bearer")
@@ -419,6 +452,14 @@ func (s *Server) planResponse(ctx context.Context, t *TokenRequest, at *accessTo
 	return p, nil
 }
 
+// asked are the scopes that whoever names none expects.
+func (a *authorization) asked() []string {
+	if a.code.Asked != "" {
+		return strings.Split(a.code.Asked, " ")
+	}
+	return slices.Clone(a.grant.Scopes)
+}
+
 // live sets the times of an access token, in whole seconds.
 func (t *accessToken) live(from, to time.Time) {
 	t.issued = from.Unix()
@@ -430,31 +471,4 @@ func earliest(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// audience is what a token for these resources is meant for: without any, the
-// server itself.
-func (s *Server) audience(resources []string) []string {
-	if len(resources) == 0 {
-		return []string{s.cfg.Issuer}
-	}
-	return resources
-}
-
-// knownResource reports whether this server makes tokens for a resource: itself,
-// and those of Config.
-func (s *Server) knownResource(n string) bool {
-	return n == s.cfg.Issuer || slices.ContainsFunc(s.cfg.Resources, func(r Resource) bool { return r.Identifier == n })
-}
-
-// requestedResources reads the resource parameter (RFC 8707, section 2).
-func (s *Server) requestedResources(v *form.Values) ([]string, *Error) {
-	var names []string
-	for _, n := range v.All("resource") {
-		if !s.knownResource(n) {
-			return nil, &Error{Code: InvalidTarget, Description: "The resource is unknown", Parameter: "resource"}
-		}
-		names = append(names, n)
-	}
-	return unique(names), nil
 }

@@ -101,7 +101,7 @@ func newWire(t *testing.T, edits ...func(*oauth.Config)) *wire {
 	base := []func(*oauth.Config){withClients(), func(c *oauth.Config) {
 		c.Logger = slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}}
-	w.Server = oauthtest.NewServer(t, append(base, edits...)...)
+	w.Server = newServer(t, append(base, edits...)...)
 	w.Handler = w.watch(w.Handler)
 	t.Cleanup(w.noCredentialTold)
 	return w
@@ -443,7 +443,7 @@ func TestCode(t *testing.T) {
 			w.Clock.Advance(24 * time.Hour)
 			n, err := w.DeleteExpired(t.Context(), 10)
 			require.NoError(t, err)
-			assert.Equal(t, 1, n, "the record of the unused code is deleted")
+			wantSwept(t, 1, n) // the record of the unused code
 		}
 	})
 	t.Run("S376 the clock jumps back 1 h", func(t *testing.T) {

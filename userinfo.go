@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -9,12 +10,15 @@ import (
 	"github.com/grantwell/oauth/resource"
 )
 
-// A ClaimsRequest is what [Config].Claims is asked for.
+// A ClaimsRequest is what [Config].Claims and [JWT].Claims are asked for.
 type ClaimsRequest struct {
-	Subject  string
+	Subject  string // "" where the client acts for itself
 	ClientID string
 	Scopes   []string
+	Audience []string          // of the access token
+	Extra    map[string]string // of the approval
 	// Names are the claims that the scopes give. More may be returned; they are left out.
+	// nil for JWT.Claims: there everything counts.
 	Names []string
 }
 
@@ -68,7 +72,7 @@ func (s *Server) claims(ctx context.Context, t *Token) (Fields, error) {
 	if s.cfg.Claims != nil {
 		var err error
 		all, err = s.cfg.Claims(ctx, ClaimsRequest{Subject: t.Subject, ClientID: t.ClientID,
-			Scopes: slices.Clone(t.Scopes), Names: slices.Clone(names)})
+			Scopes: slices.Clone(t.Scopes), Audience: slices.Clone(t.Audience), Extra: maps.Clone(t.Extra), Names: slices.Clone(names)})
 		if err != nil {
 			return Fields{}, err
 		}

@@ -72,7 +72,8 @@ func TestUserInfo(t *testing.T) {
 			}
 		})
 		wantKeys(t, wantOK(t, w.userinfo(w.Redeem(w.Code("app", "email")).String("access_token"))), "sub")
-		assert.Equal(t, oauth.ClaimsRequest{Subject: "alice", ClientID: "app", Scopes: []string{"email"}, Names: []string{"email", "email_verified", "scope"}}, asked)
+		assert.Equal(t, oauth.ClaimsRequest{Subject: "alice", ClientID: "app", Scopes: []string{"email"}, Audience: []string{oauthtest.Issuer},
+			Names: []string{"email", "email_verified", "scope"}}, asked)
 	})
 	t.Run("FS-19 without a hook", func(t *testing.T) {
 		w := newWire(t)
@@ -187,7 +188,7 @@ func TestIssued(t *testing.T) {
 	for i, want := range []oauth.Issued{
 		{Endpoint: "authorize", GrantType: "authorization_code", Authorization: id, Subject: "alice", Requested: []string{"read", "write"}, Scopes: []string{"read", "write"},
 			Resources: []string{"https://api.example"}, Extra: map[string]string{"plan": "gold"}, IssuedAt: now, ExpiresAt: now.Add(time.Minute)},
-		{Endpoint: "token", GrantType: "authorization_code", Authorization: id, Subject: "alice", Scopes: []string{"read", "write"},
+		{Endpoint: "token", GrantType: "authorization_code", Authorization: id, Subject: "alice", Requested: []string{"read", "write"}, Scopes: []string{"read", "write"},
 			Resources: []string{"https://api.example"}, Extra: map[string]string{"plan": "gold"}, IssuedAt: now, ExpiresAt: now.Add(30 * time.Minute)},
 		{Endpoint: "token", GrantType: "refresh_token", Authorization: id, Subject: "alice", Requested: []string{"read"}, Scopes: []string{"read"},
 			Resources: []string{"https://api.example"}, Extra: map[string]string{"plan": "gold"}, IssuedAt: now, ExpiresAt: now.Add(30 * time.Minute)},
@@ -198,6 +199,30 @@ func TestIssued(t *testing.T) {
 		assert.NotNil(t, seen[i].Client)
 		assert.Equal(t, want, seen[i], "answer %d", i)
 	}
+}
+
+func TestRequestedScopes(t *testing.T) {
+	var last oauth.Issued
+	w := newWire(t, func(c *oauth.Config) {
+		c.Respond = func(_ context.Context, i *oauth.Issued, _ *oauth.Fields) error {
+			last = *i
+			return nil
+		}
+	})
+	w.Approve("alice", "read")
+	code := w.Code(oauthtest.SPAClient, "write", "read")
+	refresh := url.Values{"grant_type": {"refresh_token"}}
+	t.Run("RFC 6749 5.1 a code knows what its request asked for", func(t *testing.T) {
+		a := wantOK(t, w.Redeem(code))
+		refresh.Set("refresh_token", a.String("refresh_token"))
+		assert.Equal(t, []string{"write", "read"}, last.Requested)
+		assert.Equal(t, []string{"read"}, last.Scopes)
+	})
+	t.Run("RFC 6749 6 a refresh without scope asks for what was granted", func(t *testing.T) {
+		a := wantOK(t, w.Token(code.Client, refresh))
+		refresh.Set("refresh_token", a.String("refresh_token"))
+		assert.Equal(t, []string{"read"}, last.Requested)
+	})
 }
 
 func TestResources(t *testing.T) {
@@ -312,7 +337,7 @@ func TestRespond(t *testing.T) {
 		}
 	})
 	t.Run("FT-19 an ErrorWriter has the body, the challenge stays", func(t *testing.T) {
-		s := oauthtest.NewServer(t, func(c *oauth.Config) {
+		s := newServer(t, func(c *oauth.Config) {
 			c.Error = func(rw http.ResponseWriter, _ *http.Request, e *oauth.Error) {
 				rw.WriteHeader(e.HTTPStatus())
 				rw.Write([]byte(`{"message":"` + e.Endpoint + " " + string(e.Code) + `"}`))

@@ -95,10 +95,12 @@ func (s *Server) checkScopes(fault func(string, ...any)) {
 			}
 		}
 	}
-	for i, r := range s.cfg.Resources {
-		// RFC 8707, section 2: an absolute URI without a fragment.
-		if u, err := url.Parse(r.Identifier); err != nil || !u.IsAbs() || strings.Contains(r.Identifier, "#") {
-			fault("Resources[%d].Identifier is not an absolute URI without fragment", i)
+}
+
+func (s *Server) checkACR(fault func(string, ...any)) {
+	for i, v := range s.cfg.ACRValues {
+		if v == "" || strings.ContainsAny(v, " \t\r\n") {
+			fault("ACRValues[%d] is empty or has a space", i)
 		}
 	}
 }
@@ -138,41 +140,17 @@ func (s *Server) checkGrants(fault func(string, ...any)) {
 	}
 }
 
-func (s *Server) checkFormats(fault func(string, ...any)) {
-	switch f := s.cfg.AccessToken.(type) {
-	case nil:
-	case Opaque:
-		s.accessOpaque = f
-	case JWT:
-		if f.InsecureSymmetricKey == nil && s.cfg.Keys == nil {
-			fault("Keys is missing: AccessToken is JWT")
-		}
-		if f.InsecureSymmetricKey != nil && len(f.InsecureSymmetricKey) < 32 {
-			fault("AccessToken.InsecureSymmetricKey is shorter than 32 bytes")
-		}
-	default:
-		fault("AccessToken is neither Opaque nor JWT")
+// checkKeys completes static keys.
+func (s *Server) checkKeys(fault func(string, ...any)) {
+	static, ok := s.cfg.Keys.(staticKeys)
+	if !ok {
+		return
 	}
-	switch f := s.cfg.RefreshToken.(type) {
-	case nil:
-	case Opaque:
-		s.refreshOpaque = f
-	default:
-		fault("RefreshToken is not Opaque: a JWT could be read by the client it must mean nothing to")
+	keys, err := joseKeys(static)
+	if err != nil {
+		fault("Keys: %v", err)
 	}
-	for _, f := range [...]struct{ field, prefix string }{
-		{"AccessToken", s.accessOpaque.Prefix}, {"RefreshToken", s.refreshOpaque.Prefix}} {
-		if !unreserved(f.prefix) || strings.ContainsAny(f.prefix, ".~") || len(f.prefix) > 64 {
-			fault("%s.Prefix is not of at most 64 ASCII letters, digits, - and _", f.field)
-		}
-	}
-	if static, ok := s.cfg.Keys.(staticKeys); ok {
-		keys, err := joseKeys(static)
-		if err != nil {
-			fault("Keys: %v", err)
-		}
-		s.staticKeys = keys
-	}
+	s.staticKeys = keys
 }
 
 // checkEndpoints works out where the endpoints are.
@@ -315,9 +293,10 @@ func (c *Client) check() (faults []error) {
 	switch {
 	case c.Public && len(c.Secrets) > 0:
 		fault("Secrets of a public client")
-	case !c.Public && len(c.Secrets) == 0:
+	case !c.Public && len(c.Secrets) == 0 && len(c.JWKS) == 0 && c.JWKSURI == "" && len(c.InsecureSharedKey) == 0:
 		fault("Secrets is empty: a confidential client could not authenticate")
 	}
+	c.checkKeys(fault)
 	for i, h := range c.Secrets {
 		if err := checkHash(h); err != nil {
 			fault("Secrets[%d] %v", i, err)

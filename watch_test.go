@@ -124,7 +124,7 @@ func watch(t *testing.T, edits ...func(*oauth.Config)) *watched {
 			}
 		}
 	})
-	w.Server = oauthtest.NewServer(t, all...)
+	w.Server = newServer(t, all...)
 	w.seen.guard(oauthtest.Secret, rfcVerifier)
 	for _, s := range w.Config.Secrets {
 		w.seen.guard(string(s), base64.RawURLEncoding.EncodeToString(s), base64.StdEncoding.EncodeToString(s))

@@ -33,23 +33,27 @@ const (
 	Issuer        = "https://as.example"
 )
 
-// A Server is the real library on a memory store, strict and without sockets.
+// A Server is the real library, strict and without sockets, on a store in memory or
+// on another that an edit chose.
 type Server struct {
 	*oauth.Server
 	Config  oauth.Config
 	Clock   *Clock
-	Store   *Faulty
+	Store   *Faulty // what Config.Storage is: every call goes through it
 	Handler http.Handler
 
 	t      testing.TB
 	mu     sync.Mutex
 	events []oauth.Event
 	decide func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction)
+	down   bool // of RoundTrip
 }
 
 // NewServer starts a server for one test. It has the clients and the scopes
 // "read" and "write" of this package, and approves every request as "alice"; the
-// edits change its Config before it is made.
+// edits change its Config before it is made. One that sets Storage chooses the store:
+// it is wrapped as the Server's Store, unless it is a [Faulty] already, which then is
+// that Store.
 func NewServer(t testing.TB, edits ...func(*oauth.Config)) *Server {
 	t.Helper()
 	s := &Server{t: t, Clock: NewClock(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), Store: NewFaulty(memstore.New())}
@@ -84,6 +88,14 @@ func NewServer(t testing.TB, edits ...func(*oauth.Config)) *Server {
 	}
 	for _, edit := range edits {
 		edit(&s.Config)
+	}
+	switch store := s.Config.Storage.(type) {
+	case nil: // for New to refuse
+	case *Faulty:
+		s.Store = store
+	default:
+		s.Store = NewFaulty(store)
+		s.Config.Storage = s.Store
 	}
 	var err error
 	if s.Server, err = oauth.New(s.Config); err != nil {

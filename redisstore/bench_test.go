@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantwell/oauth"
+	"github.com/grantwell/oauth/internal/servertest"
 	"github.com/grantwell/oauth/oauthtest"
 	"github.com/grantwell/oauth/redisstore"
-	"github.com/grantwell/oauth/redisstore/internal/redistest"
 )
 
 // Unlike the tests, half of the benchmarks run on a server that writes to disk.
@@ -212,7 +212,7 @@ func BenchmarkMemory(b *testing.B) {
 	for _, each := range []int{1, 10} {
 		b.Run(fmt.Sprintf("%d of each subject", each), func(b *testing.B) {
 			const total = 20_000
-			server, err := redistest.Start()
+			server, err := servertest.Redis()
 			require.NoError(b, err)
 			defer func() { require.NoError(b, server.Remove()) }()
 			client := clientOf(b, server)

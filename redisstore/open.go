@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -160,7 +161,11 @@ func (s *Store) advise(err error) error {
 		{"NOAUTH", "give the client a Username and Password"},
 		{"WRONGPASS", "the client has a wrong Username or Password"},
 		{"NOPERM", "the user needs, on the keys " + s.prefix + "*, the commands " + commands},
-		{"READONLY", "this is a replica: give the client the primary, or Sentinel's addresses (NewFailoverClient without ReplicaOnly)"},
+		{"READONLY", replica},
+		{"MASTERDOWN", replica},
+		{"NOREPLICAS", "fewer replicas follow this server than its min-replicas-to-write asks for: mend those"},
+		{"LOADING", "the server still reads its data from the disk: wait, and look at its log"},
+		{"DB index is out of range", "the server has no database of the client's DB number: use DB 0, or raise databases"},
 		{"MOVED", "this is a server of a Cluster: use redis.NewClusterClient"},
 		{"This instance has cluster support disabled", "this is no Cluster: use redis.NewClient"},
 		{"CLUSTERDOWN", "the Cluster has hash slots without a primary: mend it first"},
@@ -173,6 +178,9 @@ func (s *Store) advise(err error) error {
 			return fmt.Errorf("%w: %s", err, c.advice)
 		}
 	}
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+		return fmt.Errorf("%w: give the client's TLSConfig the RootCAs and the ServerName of the server's certificate", err)
+	}
 	if _, answered := errors.AsType[redis.Error](err); !answered && ctxOrNet(err) {
 		return fmt.Errorf("no answer from the server: %w: see that it runs, and look at the client's address and TLSConfig", err)
 	}
@@ -181,6 +189,7 @@ func (s *Store) advise(err error) error {
 
 const (
 	commands = "EVAL EVALSHA GET GETEX SET DEL ZADD ZREM ZCOUNT ZRANGEBYLEX ZRANGEBYSCORE TIME, and CONFIG GET or INFO"
+	replica  = "this is a replica: give the client the primary, or Sentinel's addresses (NewFailoverClient without ReplicaOnly)"
 	tooOld   = "the store needs Redis 6.2 or newer, or Valkey, and these commands not renamed: " + commands
 )
 

@@ -2,7 +2,16 @@ package redisstore_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -187,4 +196,64 @@ func TestOpenLeavesNothing(t *testing.T) {
 	_, err := redisstore.Open(t.Context(), c, redisstore.Config{})
 	require.NoError(t, err)
 	require.Zero(t, c.DBSize(t.Context()).Val())
+}
+
+// withTLS makes a server listen with TLS too, and returns where.
+func withTLS(t *testing.T, c *redis.Client) (addr string, roots *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "pem")
+	require.NoError(t, os.WriteFile(file, append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...), 0o600))
+	for _, set := range [][2]string{{"tls-cert-file", file}, {"tls-key-file", file}, {"tls-auth-clients", "no"}} {
+		require.NoError(t, c.ConfigSet(t.Context(), set[0], set[1]).Err())
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr = l.Addr().String()
+	_, port, err := net.SplitHostPort(addr)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	require.NoError(t, c.ConfigSet(t.Context(), "tls-port", port).Err())
+	roots = x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	return addr, roots
+}
+
+func TestOpenWithTLS(t *testing.T) {
+	s := private(t, "tls-auth-clients no")
+	addr, roots := withTLS(t, clientOf(t, s))
+	client := func(addr string, config *tls.Config) *redis.Client {
+		return closing(t, redis.NewClient(&redis.Options{Addr: addr, TLSConfig: config, DialerRetries: 1, MaxRetries: -1, DialTimeout: time.Second}))
+	}
+	_, err := redisstore.Open(t.Context(), client(addr, &tls.Config{RootCAs: roots}), redisstore.Config{})
+	require.NoError(t, err)
+	refused(t, client(addr, nil), redisstore.Config{}, "no answer from the server", "look at the client's address and TLSConfig")
+	refused(t, client(s.Addr, &tls.Config{RootCAs: roots}), redisstore.Config{}, "no answer from the server", "look at the client's address and TLSConfig")
+	refused(t, client(addr, &tls.Config{}), redisstore.Config{}, "certificate", "give the client's TLSConfig the RootCAs")
+	refused(t, client(addr, &tls.Config{RootCAs: roots, ServerName: "other.example"}), redisstore.Config{}, "certificate", "the ServerName")
+}
+
+func TestOpenOfAServerThatCannotServe(t *testing.T) {
+	refused(t, clientOf(t, private(t, "min-replicas-to-write 1")), redisstore.Config{}, "NOREPLICAS", "min-replicas-to-write asks for")
+	refused(t, single(t, func(o *redis.Options) { o.DB = 99 }), redisstore.Config{}, "use DB 0")
+
+	primary := private(t, "repl-diskless-sync-delay 0")
+	host, port, err := net.SplitHostPort(primary.Addr)
+	require.NoError(t, err)
+	replica := private(t, "replicaof "+host+" "+port, "replica-serve-stale-data no")
+	require.NoError(t, primary.Kill()) // one that is stopped waits for its replicas
+	c := clientOf(t, replica, func(o *redis.Options) { o.MaxRetries = -1 })
+	require.Eventually(t, func() bool {
+		return redis.HasErrorPrefix(c.Get(t.Context(), "a").Err(), "MASTERDOWN")
+	}, 10*time.Second, 20*time.Millisecond)
+	refused(t, c, redisstore.Config{}, "MASTERDOWN", "this is a replica")
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/grantwell/oauth/internal/servertest"
 	"github.com/grantwell/oauth/redisstore"
-	"github.com/grantwell/oauth/redisstore/internal/redistest"
 )
 
 // An engine is something that the tests run on. Its servers start when a test first
@@ -25,8 +25,8 @@ type engine struct {
 }
 
 var (
-	startRedis   = sync.OnceValues(func() (*redistest.Server, error) { started.Or(1); return redistest.Start() })
-	startCluster = sync.OnceValues(func() (*redistest.Cluster, error) { started.Or(2); return redistest.StartCluster(3) })
+	startRedis   = sync.OnceValues(func() (*servertest.Server, error) { started.Or(1); return servertest.Redis() })
+	startCluster = sync.OnceValues(func() (*servertest.Cluster, error) { started.Or(2); return servertest.RedisCluster(3) })
 	started      atomic.Int64 // bits of what was started
 	prefixes     atomic.Int64
 )
@@ -64,15 +64,15 @@ func single(t testing.TB, edits ...func(o *redis.Options)) *redis.Client {
 }
 
 // private starts a server for one test.
-func private(t testing.TB, settings ...string) *redistest.Server {
+func private(t testing.TB, settings ...string) *servertest.Server {
 	t.Helper()
-	s, err := redistest.Start(settings...)
+	s, err := servertest.Redis(settings...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Remove()) })
 	return s
 }
 
-func clientOf(t testing.TB, s *redistest.Server, edits ...func(o *redis.Options)) *redis.Client {
+func clientOf(t testing.TB, s *servertest.Server, edits ...func(o *redis.Options)) *redis.Client {
 	t.Helper()
 	o := &redis.Options{Addr: s.Addr}
 	for _, edit := range edits {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,9 +29,10 @@ type API struct {
 	Guards []Guard
 	// Error writes the refusals; nil for [WriteError].
 	Error ErrorWriter
-	// Metadata is the URL of this resource's metadata, which challenges carry as
-	// resource_metadata (RFC 9728, section 5.1); "" for none.
-	Metadata string
+	// Metadata describes this resource to clients; nil for none. The handler of
+	// [API.MetadataHandler] serves it, and challenges carry its URL as
+	// resource_metadata (RFC 9728, section 5.1).
+	Metadata *Metadata
 	// Realm is the realm of the challenges; "" for none.
 	Realm string
 	// Includes lists by scope the scopes that it contains, and these may contain
@@ -49,18 +51,24 @@ func Require(v Verifier, scopes ...string) func(http.Handler) http.Handler {
 	return (&API{Verifier: v}).Require(scopes...)
 }
 
-// Require returns a middleware that lets a request through only if it carries a
-// live bearer token with all of the scopes; without scopes any live token for
-// this resource will do. The handler finds the token with [FromContext].
+// Require is short for RequireRule(Rule{Scopes: scopes}).
+func (a *API) Require(scopes ...string) func(http.Handler) http.Handler {
+	return a.RequireRule(Rule{Scopes: scopes})
+}
+
+// RequireRule returns a middleware that lets a request through only if it carries
+// a live bearer token for this resource that meets the rule. The handler finds the
+// token with [FromContext].
 //
 // Everybody else is refused: 401 without a token or with one that is malformed,
-// unknown, expired, revoked, for another audience or bound to a key; 403 without
-// the scopes; 400 with a token in the header and the query at once; 503 when the
-// token cannot be checked (RFC 6750, section 3.1). The body of the request is not
-// touched. Within a handler that Require protects, a second Require of the same
-// API only looks at the scopes.
-func (a *API) Require(scopes ...string) func(http.Handler) http.Handler {
-	d := a.demand(scopes)
+// unknown, expired, revoked, for another audience or bound to a key, and 401 where
+// the user has to be authenticated again or better (RFC 9470, section 3); 403
+// without the scopes; 400 with a token in the header and the query at once; 503
+// when the token cannot be checked (RFC 6750, section 3.1). The body of the request
+// is not touched. Within a handler that RequireRule protects, a second one of the
+// same API only looks at the rule.
+func (a *API) RequireRule(rule Rule) func(http.Handler) http.Handler {
+	d := a.demand(rule)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			p, e := a.check(r, w.Header(), d)
@@ -79,13 +87,17 @@ func (a *API) Require(scopes ...string) func(http.Handler) http.Handler {
 	}
 }
 
-// Check is [API.Require] without the handler, for a host whose required scopes
-// depend on the request. It sets in h, the header of the answer, what Guards set
-// and what belongs to a refusal; writing the refusal is left to the caller, by
-// [WriteError] for one. Within a handler that Require protects, it only looks at
-// the scopes.
+// Check is short for CheckRule(r, h, Rule{Scopes: scopes}).
 func (a *API) Check(r *http.Request, h http.Header, scopes ...string) (*Token, *Error) {
-	p, e := a.check(r, h, a.demand(scopes))
+	return a.CheckRule(r, h, Rule{Scopes: scopes})
+}
+
+// CheckRule is [API.RequireRule] without the handler, for a host whose rule depends
+// on the request. It sets in h, the header of the answer, what Guards set and what
+// belongs to a refusal; writing the refusal is left to the caller, by [WriteError]
+// for one. Within a handler that RequireRule protects, it only looks at the rule.
+func (a *API) CheckRule(r *http.Request, h http.Header, rule Rule) (*Token, *Error) {
+	p, e := a.check(r, h, a.demand(rule))
 	if e != nil {
 		return nil, e
 	}
@@ -114,6 +126,7 @@ type passed struct {
 const (
 	wordsInvalidToken = "Access token is invalid or expired"
 	wordsScope        = "Access token lacks a required scope"
+	wordsStepUp       = "A more recent or a stronger authentication of the user is required"
 	wordsTwice        = "Access token is sent in more than one way"
 	wordsUnavailable  = "The request cannot be checked at the moment"
 	wordsServerError  = "Internal server error"
@@ -135,7 +148,7 @@ var (
 // retryAfter is what a client is told to wait when a hook has failed.
 const retryAfter = 5 * time.Second
 
-// check is the whole way of a request: read, verify, guards, scopes.
+// check is the whole way of a request: read, verify, guards, rule.
 func (a *API) check(r *http.Request, h http.Header, d *demand) (*passed, *Error) {
 	now := a.now()
 	text, e := Bearer(r)
@@ -164,8 +177,8 @@ func (a *API) check(r *http.Request, h http.Header, d *demand) (*passed, *Error)
 			e = refused
 		}
 	}
-	if e == nil && !d.met(good) {
-		e = &Error{Code: InsufficientScope, Description: wordsScope}
+	if e == nil {
+		e = d.met(good, now)
 	}
 	if e != nil {
 		return nil, a.refuse(r, h, d, good, e, sent)
@@ -243,12 +256,12 @@ func (a *API) refuse(r *http.Request, h http.Header, d *demand, t *Token, e *Err
 		out.Description = wordsInvalidToken
 	}
 	challenge := d.challenge
-	if out.Code == InsufficientScope {
-		if out.Scopes == nil {
-			out.Scopes = slices.Clone(d.scopes)
-		} else {
-			challenge = a.challenge(out.Scopes)
-		}
+	switch {
+	case out.Code != InsufficientScope && out.Code != InsufficientUserAuthentication:
+	case out.Scopes == nil:
+		out.Scopes = slices.Clone(d.asked)
+	default:
+		challenge = a.challenge(out.Scopes)
 	}
 	out.SetHeader(h)
 	if hasChallenge(&out) {
@@ -307,52 +320,6 @@ func refusal(err error) *Error {
 		return &Error{Code: c}
 	}
 	return unavailable(err)
-}
-
-// A demand is what one Require asks of a token, prepared once.
-type demand struct {
-	scopes []string
-	// granting has for each of scopes the other scopes that contain it.
-	granting [][]string
-	// challenge is the one without an error: the front of all the others.
-	challenge string
-}
-
-func (a *API) demand(scopes []string) *demand {
-	d := &demand{scopes: slices.Clone(scopes), challenge: a.challenge(scopes)}
-	if len(a.Includes) == 0 {
-		return d
-	}
-	for _, s := range d.scopes {
-		d.granting = append(d.granting, containing(a.Includes, s))
-	}
-	return d
-}
-
-// containing returns the scopes that contain scope, however deep.
-func containing(includes map[string][]string, scope string) []string {
-	found := []string{scope}
-	for i := 0; i < len(found); i++ {
-		for outer, inner := range includes {
-			if slices.Contains(inner, found[i]) && !slices.Contains(found, outer) {
-				found = append(found, outer)
-			}
-		}
-	}
-	return found[1:]
-}
-
-// met reports whether t has all the scopes, each itself or within another.
-func (d *demand) met(t *Token) bool {
-	for i, s := range d.scopes {
-		if t.Has(s) {
-			continue
-		}
-		if d.granting == nil || !slices.ContainsFunc(d.granting[i], t.Has) {
-			return false
-		}
-	}
-	return true
 }
 
 // Bearer returns the token in the Authorization header of r (RFC 6750, section
@@ -445,9 +412,10 @@ func queryHasToken(u *url.URL) bool {
 // Challenge returns the value of the WWW-Authenticate header that belongs to e,
 // at a resource that requires these scopes (RFC 6750, section 3; RFC 9728,
 // section 5.1). It carries error, error_description and error_uri only for the
-// codes of RFC 6750, section 3.1; a nil e, for a request without a token, has
-// none of them. [Error.Scopes] go before scopes. Whatever text it is given, the
-// value is one well-formed challenge.
+// codes of RFC 6750, section 3.1, and of RFC 9470, section 3, and for that one
+// acr_values and max_age; a nil e, for a request without a token, has none of
+// them. [Error.Scopes] go before scopes. Whatever text it is given, the value is
+// one well-formed challenge.
 func (a *API) Challenge(e *Error, scopes ...string) string {
 	if e == nil {
 		return a.challenge(scopes)
@@ -467,8 +435,8 @@ func (a *API) challenge(scopes []string) string {
 	if len(scopes) > 0 {
 		b = appendParameter(b, "scope", printable(strings.Join(scopes, " ")))
 	}
-	if a.Metadata != "" {
-		b = appendParameter(b, "resource_metadata", escapeURI(a.Metadata))
+	if u := a.metadataURL(); u != nil {
+		b = appendParameter(b, "resource_metadata", escapeURI(u.String()))
 	}
 	return string(b)
 }
@@ -485,9 +453,10 @@ func hasChallenge(e *Error) bool {
 	return false
 }
 
-// inChallenge says whether a code is one of RFC 6750, section 3.1.
+// inChallenge says whether a code is one of RFC 6750, section 3.1, or of RFC 9470,
+// section 3.
 func inChallenge(c Code) bool {
-	return c == InvalidRequest || c == InvalidToken || c == InsufficientScope
+	return c == InvalidRequest || c == InvalidToken || c == InsufficientScope || c == InsufficientUserAuthentication
 }
 
 // withError appends the error to a challenge without one.
@@ -502,6 +471,14 @@ func withError(challenge string, e *Error) string {
 	}
 	if e.URI != "" {
 		b = appendParameter(b, "error_uri", escapeURI(e.URI))
+	}
+	if e.Code == InsufficientUserAuthentication {
+		if len(e.ACRValues) > 0 {
+			b = appendParameter(b, "acr_values", printable(strings.Join(e.ACRValues, " ")))
+		}
+		if e.MaxAge > 0 {
+			b = appendParameter(b, "max_age", strconv.FormatInt(int64(e.MaxAge/time.Second), 10))
+		}
 	}
 	return string(b)
 }

@@ -299,7 +299,7 @@ func TestRequireCopiesScopes(t *testing.T) {
 func TestRequireChallenge(t *testing.T) {
 	a := api(verifierOf("live", live()))
 	a.Realm = "notes"
-	a.Metadata = "https://api.example/.well-known/oauth-protected-resource"
+	a.Metadata = &resource.Metadata{Resource: "https://api.example"}
 	const front = `Bearer realm="notes", scope="read write", ` +
 		`resource_metadata="https://api.example/.well-known/oauth-protected-resource"`
 	tests := []struct{ name, header, challenge string }{

@@ -14,7 +14,7 @@ type Code string
 func (c Code) Error() string { return string(c) }
 
 // The error codes of RFC 6749, sections 4.1.2.1 and 5.2, RFC 6750, section 3.1,
-// and RFC 8707, section 2.
+// RFC 8707, section 2, and RFC 9470, section 3.
 const (
 	InvalidRequest          Code = "invalid_request"
 	InvalidClient           Code = "invalid_client"
@@ -29,6 +29,8 @@ const (
 	TemporarilyUnavailable  Code = "temporarily_unavailable"
 	InvalidToken            Code = "invalid_token"
 	InsufficientScope       Code = "insufficient_scope"
+
+	InsufficientUserAuthentication Code = "insufficient_user_authentication"
 )
 
 // An Error is a refusal: what the other side may see (Code, Description, URI),
@@ -50,8 +52,13 @@ type Error struct {
 	// Endpoint says where the request was refused: "authorize", "token", "revoke",
 	// "introspect", "userinfo", "metadata", "jwks", or "api" for a protected resource.
 	Endpoint string
-	// Scopes are those that insufficient_scope asks for.
+	// Scopes are those that insufficient_scope asks for, and
+	// insufficient_user_authentication along with what it asks for itself.
 	Scopes []string
+	// ACRValues and MaxAge are what insufficient_user_authentication asks for, as in
+	// [Rule].
+	ACRValues []string
+	MaxAge    time.Duration
 	// Cause is for logs and events. It never goes over the wire.
 	Cause error
 }
@@ -83,14 +90,14 @@ func (e *Error) Is(target error) bool {
 }
 
 // HTTPStatus is Status, or where that is zero the status that the specification
-// of the Code names: 401 for invalid_client and invalid_token, 403 for
-// insufficient_scope, 500 and 503 for the server's own failures, else 400.
+// of the Code names: 401 for invalid_client, invalid_token and
+// insufficient_user_authentication, 403 for insufficient_scope, 500 and 503 for the server's own failures, else 400.
 func (e *Error) HTTPStatus() int {
 	if e.Status != 0 {
 		return e.Status
 	}
 	switch e.Code {
-	case InvalidClient, InvalidToken:
+	case InvalidClient, InvalidToken, InsufficientUserAuthentication:
 		return http.StatusUnauthorized
 	case InsufficientScope:
 		return http.StatusForbidden

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -132,8 +133,8 @@ func FuzzWriteError(f *testing.F) {
 }
 
 func TestChallenge(t *testing.T) {
-	full := resource.API{Realm: `a "b" \c` + "\r\nX-Evil: 1 é", Metadata: "https://api.example/m?x=\"1\"\r\n"}
-	const fullFront = `Bearer realm="a \"b\" \\c  X-Evil: 1 ?", scope="read w'r/ite", resource_metadata="https://api.example/m?x=%221%22%0D%0A"`
+	full := resource.API{Realm: `a "b" \c` + "\r\nX-Evil: 1 é", Metadata: &resource.Metadata{Resource: "https://api.example/m\"1\" é"}}
+	const fullFront = `Bearer realm="a \"b\" \\c  X-Evil: 1 ?", scope="read w'r/ite", resource_metadata="https://api.example/.well-known/oauth-protected-resource/m%221%22%20%C3%A9"`
 	scopes := []string{"read", `w"r\ite`}
 	for _, tt := range []struct {
 		name   string
@@ -145,7 +146,22 @@ func TestChallenge(t *testing.T) {
 		{"RFC 6750 3.1 S388 bare", resource.API{}, nil, nil, `Bearer`},
 		{"RFC 6750 3 realm", resource.API{Realm: "example"}, nil, nil, `Bearer realm="example"`},
 		{"RFC 6750 3 scope", resource.API{}, nil, []string{"a", "b"}, `Bearer scope="a b"`},
-		{"RFC 9728 5.1 resource_metadata", resource.API{Metadata: "https://api.example/m"}, nil, nil, `Bearer resource_metadata="https://api.example/m"`},
+		{"RFC 9728 5.1 resource_metadata", resource.API{Metadata: &resource.Metadata{Resource: "https://api.example/m"}}, nil, nil,
+			`Bearer resource_metadata="https://api.example/.well-known/oauth-protected-resource/m"`},
+		{"RFC 9728 5.1 no metadata without a URL", resource.API{Metadata: &resource.Metadata{Resource: "api"}}, nil, nil, `Bearer`},
+		{
+			"RFC 9470 3 step-up", resource.API{},
+			&resource.Error{Code: resource.InsufficientUserAuthentication, Description: "Again", ACRValues: []string{"gold", `si"lver`}, MaxAge: 90 * time.Second},
+			[]string{"a"}, `Bearer scope="a", error="insufficient_user_authentication", error_description="Again", acr_values="gold si'lver", max_age="90"`,
+		},
+		{
+			"RFC 9470 3 neither acr_values nor max_age", resource.API{}, &resource.Error{Code: resource.InsufficientUserAuthentication},
+			nil, `Bearer error="insufficient_user_authentication"`,
+		},
+		{
+			"RFC 9470 3 only there", resource.API{}, &resource.Error{Code: resource.InvalidToken, ACRValues: []string{"gold"}, MaxAge: time.Minute},
+			nil, `Bearer error="invalid_token"`,
+		},
 		{"RFC 6750 3 error", resource.API{}, &resource.Error{Code: resource.InvalidToken}, nil, `Bearer error="invalid_token"`},
 		{
 			"RFC 6750 3 description and URI",
@@ -219,15 +235,20 @@ func FuzzChallenge(f *testing.F) {
 	f.Add("realm", "read", "Access token is invalid", "https://as.example/e", "https://api.example/m")
 	f.Add("a\"b\\", "x\r\ny", "\"\r\nSet-Cookie: a=b", "\x00\xff é", "\", error=\"x")
 	f.Add("", "", "", "", "")
-	f.Fuzz(func(t *testing.T, realm, scope, description, uri, metadata string) {
-		a := resource.API{Realm: realm, Metadata: metadata}
+	f.Fuzz(func(t *testing.T, realm, scope, description, uri, identifier string) {
+		a := resource.API{Realm: realm, Metadata: &resource.Metadata{Resource: identifier}}
 		e := &resource.Error{Code: resource.InsufficientScope, Description: description, URI: uri}
 		params, err := parseChallenge(a.Challenge(e, scope))
 		require.NoError(t, err)
 		assert.Equal(t, "insufficient_scope", params["error"])
-		for name, given := range map[string]string{"realm": realm, "error_description": description, "error_uri": uri, "resource_metadata": metadata} {
+		for name, given := range map[string]string{"realm": realm, "error_description": description, "error_uri": uri} {
 			_, is := params[name]
 			assert.Equal(t, given != "", is, name)
+		}
+		if at, is := params["resource_metadata"]; is {
+			u, err := url.Parse(at)
+			require.NoError(t, err)
+			assert.True(t, u.Host != "" && strings.HasPrefix(u.Path, "/.well-known/oauth-protected-resource"), at)
 		}
 		for _, name := range []string{"scope", "error_description", "error_uri", "resource_metadata"} {
 			assert.NotContains(t, params[name], `"`, "RFC 6750, section 3")

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -54,12 +55,24 @@ func (t *Token) For(audience string) bool {
 	return slices.Contains(t.Audience, audience)
 }
 
+// clone is a copy that shares nothing with t.
+func (t *Token) clone() *Token {
+	c := *t
+	c.Scopes, c.Includes = slices.Clone(t.Scopes), slices.Clone(t.Includes)
+	c.Audience, c.AMR, c.Extra = slices.Clone(t.Audience), slices.Clone(t.AMR), maps.Clone(t.Extra)
+	return &c
+}
+
 // A Verifier checks access tokens. An authorization server is one for its own
 // tokens and sees a revocation at once.
 type Verifier interface {
-	// VerifyToken returns what it knows of a live token. A token that is unknown,
-	// malformed, expired or revoked is an *Error with the Code InvalidToken; any
-	// other error means that the token could not be checked, which is a 503.
+	// VerifyToken returns what it knows of a live token, in a Token that is the
+	// caller's own. A token that is unknown, malformed, expired or revoked is an *Error
+	// with the Code InvalidToken; any other error means that the token could not be
+	// checked, which is a 503. No error has a part of the token in its text.
+	//
+	// For whom the token is, and whether it is bound to a key, is for the caller to
+	// look at, as an [API] does.
 	VerifyToken(ctx context.Context, token string) (*Token, error)
 }
 

@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantwell/oauth"
+	"github.com/grantwell/oauth/internal/servertest"
 	"github.com/grantwell/oauth/oauthtest"
 	"github.com/grantwell/oauth/sqlstore"
-	"github.com/grantwell/oauth/sqlstore/internal/dbtest"
 	"github.com/grantwell/oauth/sqlstore/sqlite"
 )
 
@@ -28,8 +28,8 @@ type benchEngine struct {
 }
 
 func benchEngines(b *testing.B) []benchEngine {
-	server := func(name string, d sqlstore.Dialect, start func(...string) (*dbtest.Server, error)) benchEngine {
-		run := sync.OnceValues(func() (*dbtest.Server, error) {
+	server := func(name string, d sqlstore.Dialect, start func(...string) (*servertest.Server, error)) benchEngine {
+		run := sync.OnceValues(func() (*servertest.Server, error) {
 			s, err := start()
 			if err == nil {
 				b.Cleanup(func() { require.NoError(b, s.Remove()) })
@@ -46,8 +46,8 @@ func benchEngines(b *testing.B) []benchEngine {
 	}
 	return []benchEngine{
 		{engine{"SQLite", sqlstore.SQLite, nil}, openFile},
-		server("PostgreSQL", sqlstore.PostgreSQL, dbtest.PostgreSQL),
-		server("MariaDB", sqlstore.MySQL, dbtest.MariaDB),
+		server("PostgreSQL", sqlstore.PostgreSQL, servertest.PostgreSQL),
+		server("MariaDB", sqlstore.MySQL, servertest.MariaDB),
 	}
 }
 

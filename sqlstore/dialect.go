@@ -85,6 +85,22 @@ func (d Dialect) queries() *queries {
 	return q
 }
 
+// queriesInTx are those of a host's transaction. One of MySQL sees the database as it
+// was at its first statement, REPEATABLE READ being the default, but for reads that
+// lock: without them Revoke would pass over an authorization that came since, and
+// never get at one that was refreshed since.
+func (d Dialect) queriesInTx() *queries {
+	q := d.queries()
+	if d == MySQL {
+		q.get += " FOR UPDATE"
+		q.exists += " FOR UPDATE"
+		for by := range q.list {
+			q.list[by] += " FOR UPDATE"
+		}
+	}
+	return q
+}
+
 func listQuery(by int) string {
 	text := "SELECT " + columns + " FROM oauth_record WHERE realm = ?"
 	if by&byKind != 0 {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -121,15 +124,88 @@ func TestWrongSchema(t *testing.T) {
 				require.ErrorContains(t, s.Migrate(t.Context()), "a schema or database of its own")
 				require.Error(t, s.Check(t.Context()))
 			}
+			if e.dialect != sqlstore.MySQL { // which leaves an empty one behind
+				require.Error(t, db.QueryRowContext(t.Context(), "SELECT 1 FROM oauth_schema").Scan(new(int)), "nothing was made")
+			}
 			// Nothing is half done: once the table is out of the way, it works.
 			exec(t, db, "DROP TABLE oauth_record")
 			require.NoError(t, s.Migrate(t.Context()))
+		})
+		t.Run("a table of the host has the other name", func(t *testing.T) {
+			db := connect(t, e.place(t))
+			exec(t, db, "CREATE TABLE oauth_schema (mine INTEGER)")
+			s, err := sqlstore.Open(db, e.dialect)
+			require.NoError(t, err)
+			for _, err := range []error{s.Migrate(t.Context()), s.Check(t.Context())} {
+				require.ErrorContains(t, err, "is that table this package's? If not, give the store a schema or database of its own")
+			}
+			require.Error(t, db.QueryRowContext(t.Context(), "SELECT 1 FROM oauth_record").Scan(new(int)), "nothing was made")
 		})
 		t.Run("a column is missing", func(t *testing.T) {
 			s, db := e.openAt(t, e.place(t))
 			exec(t, db, "ALTER TABLE oauth_record RENAME COLUMN data TO datum")
 			require.ErrorContains(t, s.Check(t.Context()), "SELECT on oauth_record is refused")
 		})
+	})
+}
+
+// A table that a host made by hand, nearly as Schema says: each of these would lose or
+// refuse something later.
+func TestTableOfAnotherShape(t *testing.T) {
+	const accepted = "the same ID a second time: it was accepted"
+	for _, c := range []struct {
+		dialect        sqlstore.Dialect
+		name, from, to string
+		want           string
+	}{
+		{sqlstore.SQLite, "no key", "NOT NULL PRIMARY KEY,\n    realm", "NOT NULL,\n    realm", "ON CONFLICT"},
+		{sqlstore.PostgreSQL, "no key", "NOT NULL PRIMARY KEY,\n    realm", "NOT NULL,\n    realm", "ON CONFLICT"},
+		{sqlstore.MySQL, "no key", "NOT NULL PRIMARY KEY,\n    realm", "NOT NULL,\n    realm", accepted},
+		{sqlstore.PostgreSQL, "a key of two columns", "NOT NULL PRIMARY KEY,\n    realm", "NOT NULL,\n    PRIMARY KEY (id, realm),\n    realm", "ON CONFLICT"},
+		{sqlstore.MySQL, "a key of two columns", "NOT NULL PRIMARY KEY,\n    realm", "NOT NULL,\n    PRIMARY KEY (id, realm),\n    realm", accepted},
+		{sqlstore.SQLite, "IDs without case", "id         TEXT COLLATE BINARY", "id         TEXT COLLATE NOCASE", "an ID in other letters"},
+		{sqlstore.MySQL, "IDs without case", "id         VARBINARY(128)", "id         VARCHAR(128) COLLATE utf8mb4_general_ci", "an ID in other letters"},
+		{sqlstore.SQLite, "records must expire", "expires_at INTEGER,", "expires_at INTEGER NOT NULL,", "expires_at"},
+		{sqlstore.PostgreSQL, "records must expire", "expires_at bigint,", "expires_at bigint NOT NULL,", "expires_at"},
+		{sqlstore.MySQL, "records must expire", "expires_at BIGINT NULL", "expires_at BIGINT NOT NULL", "expires_at"},
+		{sqlstore.PostgreSQL, "times in seconds", "created_at bigint", "created_at integer", "int4"},
+		{sqlstore.MySQL, "times in seconds", "created_at BIGINT", "created_at INT", "created_at"},
+		{sqlstore.PostgreSQL, "Data is JSONB", "data       text", "data       jsonb", "json"},
+		{sqlstore.PostgreSQL, "short texts", "client_id  text", "client_id  varchar(255)", "value too long"},
+		{sqlstore.MySQL, "64 KB less one", "MEDIUMTEXT", "TEXT", "data"},
+		{sqlstore.PostgreSQL, "one column more", "version ", "mine integer NOT NULL, version ", "mine"},
+		{sqlstore.MySQL, "one column more", "version    BIGINT", "mine INT NOT NULL, version    BIGINT", "mine"},
+	} {
+		e := engines()[c.dialect-1]
+		t.Run(e.name+", "+c.name, func(t *testing.T) {
+			db := connect(t, e.place(t))
+			for _, statement := range sqlstore.MigrationStatements(e.dialect) {
+				changed := statement
+				if strings.Contains(statement, "CREATE TABLE") && strings.Contains(statement, "oauth_record") {
+					changed = strings.Replace(statement, c.from, c.to, 1)
+					require.NotEqual(t, statement, changed)
+				}
+				_, err := db.ExecContext(t.Context(), changed)
+				require.NoError(t, err, changed)
+			}
+			s, err := sqlstore.Open(db, e.dialect)
+			require.NoError(t, err)
+			for _, err := range []error{s.Check(t.Context()), s.Migrate(t.Context())} {
+				require.ErrorContains(t, err, c.want)
+				require.ErrorContains(t, err, " with Schema")
+			}
+			require.Zero(t, count(t, db, "SELECT count(*) FROM oauth_record"))
+		})
+	}
+}
+
+func TestCheckLeavesNothing(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e engine) {
+		s, db := e.openAt(t, e.place(t))
+		for range 2 {
+			require.NoError(t, s.Check(t.Context()))
+			require.Zero(t, count(t, db, "SELECT count(*) FROM oauth_record"))
+		}
 	})
 }
 
@@ -175,6 +251,14 @@ func TestWrongDatabase(t *testing.T) {
 		refused(t, sqlstore.MySQL, place{"mysql", "nobody@tcp(127.0.0.1:1)/none"}, "does not answer; look at its address")
 		refused(t, sqlstore.SQLite, place{"sqlite", "file:/nowhere/at/all.db"}, "does not answer; look at its address")
 	})
+	t.Run("no such database, or account", func(t *testing.T) {
+		for i, from := range map[int][2]string{1: {"/postgres?", "/nowhere?"}, 2: {"root@", "nobody@"}} {
+			p := engines()[i].place(t)
+			changed := strings.Replace(p.dsn, from[0], from[1], 1)
+			require.NotEqual(t, p.dsn, changed)
+			refused(t, engines()[i].dialect, place{p.driver, changed}, "does not answer; look at its address, account and whether it runs")
+		}
+	})
 	t.Run("another dialect", func(t *testing.T) {
 		all := engines()
 		for i, e := range all {
@@ -210,6 +294,16 @@ func TestWrongDatabase(t *testing.T) {
 		e.openAt(t, p)
 		p.dsn += "?timestamp=86400" // the session's now
 		refused(t, e.dialect, p, "and that of the database server 1970-01-02")
+
+		e = engines()[1]
+		p = e.place(t)
+		_, db := e.openAt(t, p)
+		_, err := db.ExecContext(t.Context(), "CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT pg_catalog.clock_timestamp() + interval ''3 years'''")
+		require.NoError(t, err)
+		p.dsn += ",pg_catalog" // the search path: what is before is found first
+		year := time.Now().UTC().AddDate(3, 0, 0).Year()
+		refused(t, e.dialect, p, fmt.Sprintf("and that of the database server %d-", year))
+		refused(t, e.dialect, p, "set both (NTP)")
 	})
 }
 
@@ -250,5 +344,45 @@ func TestReadOnly(t *testing.T) {
 		require.Error(t, s.Create(t.Context(), oauth.Record{ID: "a-1"}))
 		_, err = s.Get(t.Context(), "a-1")
 		require.ErrorIs(t, err, oauth.ErrNotFound, "reading goes on")
+	})
+}
+
+func TestReadOnlyAccountOrFile(t *testing.T) {
+	t.Run("PostgreSQL, an account that may read", func(t *testing.T) {
+		e := engines()[1]
+		p := e.place(t)
+		_, db := e.openAt(t, p)
+		schema := p.dsn[strings.LastIndex(p.dsn, "=")+1:]
+		for _, statement := range []string{
+			"CREATE ROLE reader LOGIN", "GRANT USAGE ON SCHEMA " + schema + " TO reader", "GRANT SELECT ON ALL TABLES IN SCHEMA " + schema + " TO reader",
+		} {
+			_, err := db.ExecContext(t.Context(), statement)
+			require.NoError(t, err)
+		}
+		p.dsn = strings.Replace(p.dsn, "postgres@", "reader@", 1)
+		s, err := sqlstore.Open(connect(t, p), e.dialect)
+		require.NoError(t, err)
+		for _, err := range []error{s.Check(t.Context()), s.Migrate(t.Context())} {
+			require.ErrorContains(t, err, "INSERT on oauth_record is refused; give the store the primary, writable, and an account with SELECT, INSERT, UPDATE and DELETE")
+		}
+		_, err = db.ExecContext(t.Context(), "DROP TABLE oauth_record, oauth_schema")
+		require.NoError(t, err)
+		require.ErrorContains(t, s.Migrate(t.Context()), "an account that may create tables")
+	})
+	t.Run("SQLite, a file that is opened to read", func(t *testing.T) {
+		e := engines()[0]
+		p := e.place(t)
+		e.openAt(t, p)
+		path, _, _ := strings.Cut(p.dsn, "?")
+		s, err := sqlstore.Open(connect(t, place{p.driver, path + "?mode=ro"}), e.dialect)
+		require.NoError(t, err)
+		for _, err := range []error{s.Check(t.Context()), s.Migrate(t.Context())} {
+			require.ErrorContains(t, err, "on oauth_record is refused; give the store the primary, writable")
+		}
+		empty := filepath.Join(t.TempDir(), "empty.db")
+		require.NoError(t, os.WriteFile(empty, nil, 0o600))
+		s, err = sqlstore.Open(connect(t, place{p.driver, "file:" + empty + "?mode=ro"}), e.dialect)
+		require.NoError(t, err)
+		require.ErrorContains(t, s.Migrate(t.Context()), "Migrate needs the primary, writable")
 	})
 }

@@ -1,15 +1,20 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"database/sql/driver"
 	"embed"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/grantwell/oauth"
 )
 
 // schemaVersion is the number of the last file of each dialect.
@@ -77,19 +82,16 @@ func (s *Store) migrate(ctx context.Context, conn *sql.Conn) error {
 	if err != nil || version == schemaVersion {
 		return err // without a lock: also for an account that may not create tables
 	}
+	return s.patiently(ctx, conn, func() error { return s.migrateAlone(ctx, conn) })
+}
+
+// migrateAlone keeps other migrations out.
+func (s *Store) migrateAlone(ctx context.Context, conn *sql.Conn) error {
 	begin, commit := s.dialect.lock()
-	if s.dialect == SQLite {
-		var timeout int // the host's
-		if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
-			return err
-		}
-		begin = append([]string{"PRAGMA busy_timeout = 10000"}, begin...)
-		commit = append(commit, "PRAGMA busy_timeout = "+strconv.Itoa(timeout))
-	}
 	if err := run(ctx, conn, begin); err != nil {
 		return err
 	}
-	version, err = s.version(ctx, conn)
+	version, err := s.version(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -102,6 +104,24 @@ func (s *Store) migrate(ctx context.Context, conn *sql.Conn) error {
 		}
 	}
 	return run(ctx, conn, commit)
+}
+
+// patiently runs do while SQLite waits 10 s for other processes on this connection,
+// whatever the host has set.
+func (s *Store) patiently(ctx context.Context, conn *sql.Conn, do func() error) error {
+	if s.dialect != SQLite {
+		return do()
+	}
+	var timeout int // the host's
+	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "PRAGMA busy_timeout = 10000"); err != nil {
+		return err
+	}
+	err := do()
+	_, restored := conn.ExecContext(ctx, "PRAGMA busy_timeout = "+strconv.Itoa(timeout))
+	return cmp.Or(err, restored)
 }
 
 // lock returns the statements that keep other migrations out, and those that end
@@ -162,9 +182,10 @@ func newer(version int) error {
 
 // Check asks everything that a host should know before it serves: does the
 // database answer, has its schema the version of this release, may the account
-// read and write (on a standby or a read-only file it may not), is the clock of
-// the database server within an hour of this machine's, can the encoding hold all
-// text. The error says what is wrong and what to do. It writes nothing.
+// read and write (on a standby or a read-only file it may not), does the table keep
+// records as it must, is the clock of the database server within an hour of this
+// machine's, can the encoding hold all text. The error says what is wrong and what to
+// do. What it writes to find out is rolled back.
 func (s *Store) Check(ctx context.Context) error {
 	err := s.ping(ctx)
 	if err == nil {
@@ -175,6 +196,9 @@ func (s *Store) Check(ctx context.Context) error {
 	}
 	if err == nil {
 		err = s.checkServer(ctx)
+	}
+	if err == nil {
+		err = s.checkTable(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("sqlstore: check: %w", err)
@@ -240,7 +264,8 @@ func (s *Store) version(ctx context.Context, on interface {
 		err = on.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM oauth_schema").Scan(&version)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("the version of the schema cannot be read; is this a database of the dialect %v, and may the account read oauth_schema? %w", s.dialect, err)
+		return 0, fmt.Errorf("the version of the schema cannot be read; is this a database of the dialect %v, may the account read oauth_schema, "+
+			"and is that table this package's? If not, give the store a schema or database of its own: %w", s.dialect, err)
 	}
 	return version, nil
 }
@@ -258,11 +283,86 @@ func (s *Store) checkWritable(ctx context.Context) error {
 		if _, err := s.db.ExecContext(ctx, statement); err != nil {
 			word, _, _ := strings.Cut(statement, " ")
 			return fmt.Errorf("%s on oauth_record is refused; give the store the primary, writable, "+
-				"and an account with SELECT, INSERT, UPDATE and DELETE on oauth_record: %w", word, err)
+				"and an account with SELECT, INSERT, UPDATE and DELETE on oauth_record, and compare that table with Schema: %w", word, err)
 		}
 	}
 	return nil
 }
+
+// checkTable stores records in a transaction that it rolls back. A table without its
+// key would accept an ID twice, and one that is otherwise not what Schema makes would
+// cut off or fold texts, or refuse in a year what it accepts today.
+func (s *Store) checkTable(ctx context.Context) error {
+	if s.turn != nil {
+		select {
+		case s.turn <- struct{}{}:
+			defer func() { <-s.turn }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.patiently(ctx, conn, func() error {
+		tx, err := conn.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		return errors.Join(try(ctx, s.In(tx)), tx.Rollback())
+	})
+	if err = errors.Join(err, conn.Close()); err != nil {
+		return fmt.Errorf("a record was not stored as it must be: %w; compare the table oauth_record with Schema", err)
+	}
+	return nil
+}
+
+// try stores a record with everything as long as it may be, and one whose ID differs
+// from the first one's in case alone.
+func try(ctx context.Context, store oauth.Storage) error {
+	r := oauth.Record{
+		Realm: strings.Repeat("r", maxRealm), ID: "check_" + rand.Text(), Kind: "check", Version: 1,
+		ClientID: strings.Repeat("c", maxClientID), Subject: strings.Repeat("ü", maxSubject/2),
+		CreatedAt: time.UnixMilli(1<<42 + 1).UTC(), ExpiresAt: time.UnixMilli(1<<43 + 1).UTC(), // 2109 and 2248
+		Data: []byte(`{ "a":"` + strings.Repeat("世", 1<<16/3) + `"}`),
+	}
+	if err := store.Create(ctx, r); err != nil {
+		return err
+	}
+	twin := r
+	twin.Realm, twin.Kind = "another", "another"
+	if err := store.Create(ctx, twin); !errors.Is(err, oauth.ErrExists) {
+		return fmt.Errorf("the same ID a second time: %w", cmp.Or(err, errAccepted))
+	}
+	other := r
+	other.ID, other.ExpiresAt = strings.ToLower(r.ID), time.Time{}
+	if err := store.Create(ctx, other); err != nil {
+		return fmt.Errorf("an ID in other letters: %w", err)
+	}
+	changed := r
+	changed.Subject, changed.ExpiresAt, changed.Data = "", time.Time{}, nil
+	if err := store.Update(ctx, changed); err != nil {
+		return err
+	}
+	changed.Version++
+	if err := store.Update(ctx, r); !errors.Is(err, oauth.ErrConflict) {
+		return fmt.Errorf("an update of an old version: %w", cmp.Or(err, errAccepted))
+	}
+	other.Version = 1
+	for _, want := range []oauth.Record{changed, other} {
+		got, err := store.Get(ctx, want.ID)
+		if err == nil && !reflect.DeepEqual(got, want) {
+			err = errors.New("what comes back is not what was stored")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errAccepted = errors.New("it was accepted")
 
 // maxClockError is less than what lifetimes are worth, and more than what a
 // server whose clock nobody sets goes wrong in months.

@@ -12,9 +12,10 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 
+	"github.com/grantwell/oauth/internal/servertest"
 	"github.com/grantwell/oauth/sqlstore"
-	"github.com/grantwell/oauth/sqlstore/internal/dbtest"
 
+	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 )
 
@@ -23,16 +24,16 @@ import (
 type engine struct {
 	name    string
 	dialect sqlstore.Dialect
-	server  func() (*dbtest.Server, error) // nil: SQLite
+	server  func() (*servertest.Server, error) // nil: SQLite
 }
 
 // The contract needs no disk that keeps its word, and is faster without.
 var (
-	startPostgreSQL = sync.OnceValues(func() (*dbtest.Server, error) {
-		return dbtest.PostgreSQL("fsync=off", "full_page_writes=off")
+	startPostgreSQL = sync.OnceValues(func() (*servertest.Server, error) {
+		return servertest.PostgreSQL("fsync=off", "full_page_writes=off")
 	})
-	startMariaDB = sync.OnceValues(func() (*dbtest.Server, error) {
-		return dbtest.MariaDB("innodb_flush_log_at_trx_commit=0")
+	startMariaDB = sync.OnceValues(func() (*servertest.Server, error) {
+		return servertest.MariaDB("innodb_flush_log_at_trx_commit=0")
 	})
 	started atomic.Int64 // bits of what was started
 	names   atomic.Int64
@@ -41,15 +42,15 @@ var (
 func engines() []engine {
 	return []engine{
 		{"SQLite", sqlstore.SQLite, nil},
-		{"PostgreSQL", sqlstore.PostgreSQL, func() (*dbtest.Server, error) { started.Or(1); return startPostgreSQL() }},
-		{"MariaDB", sqlstore.MySQL, func() (*dbtest.Server, error) { started.Or(2); return startMariaDB() }},
+		{"PostgreSQL", sqlstore.PostgreSQL, func() (*servertest.Server, error) { started.Or(1); return startPostgreSQL() }},
+		{"MariaDB", sqlstore.MySQL, func() (*servertest.Server, error) { started.Or(2); return startMariaDB() }},
 	}
 }
 
 func TestMain(m *testing.M) {
 	_ = mysql.SetLogger(&mysql.NopLogger{}) // it logs every connection that a stopped server breaks
 	code := m.Run()
-	for bit, start := range map[int64]func() (*dbtest.Server, error){1: startPostgreSQL, 2: startMariaDB} {
+	for bit, start := range map[int64]func() (*servertest.Server, error){1: startPostgreSQL, 2: startMariaDB} {
 		if started.Load()&bit == 0 {
 			continue
 		}

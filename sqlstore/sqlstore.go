@@ -77,6 +77,7 @@ type Store struct {
 	on       querier
 	dialect  Dialect
 	q        *queries
+	inTx     *queries      // those of a Store in a transaction
 	turn     chan struct{} // full while a write of SQLite runs; nil elsewhere
 	prepared sync.Map      // a *sql.Stmt by its text
 }
@@ -92,7 +93,7 @@ func Open(db *sql.DB, d Dialect) (*Store, error) {
 	if !d.known() {
 		return nil, fmt.Errorf("sqlstore: Open: %v is none of SQLite, PostgreSQL and MySQL", d)
 	}
-	s := &Store{db: db, on: db, dialect: d, q: d.queries()}
+	s := &Store{db: db, on: db, dialect: d, q: d.queries(), inTx: d.queriesInTx()}
 	if d == SQLite {
 		s.turn = make(chan struct{}, 1)
 	}
@@ -105,14 +106,21 @@ func Open(db *sql.DB, d Dialect) (*Store, error) {
 // Nothing of it counts before the host's COMMIT: tokens must not leave the
 // process earlier, and so the HTTP handlers never run on it. After a ROLLBACK the
 // server refuses them, but a JWT access token passes at a resource server that
-// only checks signatures. Like its transaction it is for one goroutine at a time;
-// records that it wrote stay locked until the end, so keep it short. After an
-// error that is none of the three answers, roll back (PostgreSQL accepts nothing
-// else). At an isolation level above READ COMMITTED a lost race may be reported
-// as such an error instead of ErrConflict. On SQLite begin the transaction with
-// BEGIN IMMEDIATE (the driver's _txlock), or it may fail at its first write.
+// only checks signatures. Events are reported before the COMMIT too, and a registry
+// of clients outside the transaction may remember a client for as long as its cache
+// does. Like its transaction it is for one goroutine at a time; records that it wrote
+// stay locked until the end, on MySQL those that it read too (it reads what is
+// committed, not what was when the transaction began), so keep it short: a request
+// that waits longer than 5 s is answered 503. After an error that is none of the
+// three answers, roll back (PostgreSQL accepts nothing else).
+//
+// On PostgreSQL use READ COMMITTED, the default. Above it a transaction does not see
+// what was written since its first statement: Revoke would pass over an authorization
+// that came later, and a lost race is such an error instead of ErrConflict. On SQLite
+// begin the transaction with BEGIN IMMEDIATE (the driver's _txlock), or it may fail at
+// its first write.
 func (s *Store) In(tx *sql.Tx) oauth.Storage {
-	return &Store{on: tx, dialect: s.dialect, q: s.q}
+	return &Store{on: tx, dialect: s.dialect, q: s.inTx}
 }
 
 // Create stores r with version 1, whatever r.Version is, by one INSERT. It returns

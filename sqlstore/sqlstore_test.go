@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantwell/oauth"
+	"github.com/grantwell/oauth/internal/servertest"
 	"github.com/grantwell/oauth/oauthtest"
 	"github.com/grantwell/oauth/sqlstore"
-	"github.com/grantwell/oauth/sqlstore/internal/dbtest"
 )
 
 // What this package promises beyond the contract, and what differs from driver to
@@ -383,14 +383,14 @@ func TestContextEndsWhileItWaits(t *testing.T) {
 // A server that goes away fails calls; it comes back, and so does the same Store.
 func TestServerRestarts(t *testing.T) {
 	for _, e := range []engine{
-		{"PostgreSQL", sqlstore.PostgreSQL, func() (*dbtest.Server, error) { return dbtest.PostgreSQL() }},
-		{"MariaDB", sqlstore.MySQL, func() (*dbtest.Server, error) { return dbtest.MariaDB() }},
+		{"PostgreSQL", sqlstore.PostgreSQL, func() (*servertest.Server, error) { return servertest.PostgreSQL() }},
+		{"MariaDB", sqlstore.MySQL, func() (*servertest.Server, error) { return servertest.MariaDB() }},
 	} {
 		t.Run(e.name, func(t *testing.T) {
 			server, err := e.server()
 			require.NoError(t, err)
 			defer func() { require.NoError(t, server.Remove()) }()
-			e.server = func() (*dbtest.Server, error) { return server, nil }
+			e.server = func() (*servertest.Server, error) { return server, nil }
 			s, _ := e.openAt(t, e.place(t))
 			r := record("a-1")
 			require.NoError(t, s.Create(t.Context(), r))

@@ -7,10 +7,10 @@ import (
 	"embed"
 	"encoding/json"
 	"html/template"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -21,39 +21,14 @@ import (
 // HTTP, and could as well run elsewhere. It shows all that it sends and gets; any
 // other app does the same without a word.
 type app struct {
-	issuer string
-	client oauth2.Config
-	now    func() time.Time
-
-	mu       sync.Mutex
-	browsers map[string]*browser // by the value of their cookie
-}
-
-// A browser is what the app remembers of one, in memory.
-type browser struct {
-	// One request of a browser at a time: two that refresh at once would both use
-	// the same refresh token.
-	mu      sync.Mutex
-	cookie  string             // "" until there is something to remember
-	seen    time.Time          // under the app's mu, as the cookie
-	pending map[string]attempt // sign-ins that were begun, by their state: each tab has its own
-
-	signIn  []step // how the last sign-in went
-	token   *oauth2.Token
-	name    string
-	revoked bool
-	actions [][]step // what the buttons did, the latest first
-}
-
-// An attempt to sign in waits for the user to come back.
-type attempt struct {
-	verifier string // PKCE: RFC 7636
-	first    step
+	issuer   string
+	client   oauth2.Config
+	sessions *sessions
+	logger   *slog.Logger
 }
 
 const (
 	cookieName  = "quickstart"
-	forgetAfter = time.Hour // unused
 	maxPending  = 8
 	maxActions  = 12
 	callTimeout = 10 * time.Second
@@ -64,11 +39,11 @@ var files embed.FS
 
 var page = template.Must(template.ParseFS(files, "templates/app.html"))
 
-func newApp(issuer string, now func() time.Time) *app {
+func newApp(issuer string, sessions *sessions, logger *slog.Logger) *app {
 	return &app{
 		issuer:   issuer,
-		now:      now,
-		browsers: map[string]*browser{},
+		sessions: sessions,
+		logger:   logger,
 		client: oauth2.Config{
 			ClientID:     "demo-web",
 			ClientSecret: "demo-web-secret",
@@ -87,7 +62,7 @@ func newApp(issuer string, now func() time.Time) *app {
 // another site sent them.
 func (a *app) mount(mux *http.ServeMux) {
 	own := http.NewCrossOriginProtection()
-	for pattern, serve := range map[string]func(http.ResponseWriter, *http.Request, *browser){
+	for pattern, serve := range map[string]func(http.ResponseWriter, *http.Request, *browser) error{
 		"GET /{$}":         a.home,
 		"POST /signin":     a.begin,
 		"GET /callback":    a.callback,
@@ -98,16 +73,49 @@ func (a *app) mount(mux *http.ServeMux) {
 		"POST /revoke":     a.button(a.revoke),
 	} {
 		mux.Handle(pattern, own.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			b := a.browser(r)
-			b.mu.Lock()
-			defer b.mu.Unlock()
 			setHeaders(w.Header())
-			serve(w, r, b)
+			if err := a.serve(w, r, serve); err != nil {
+				a.logger.ErrorContext(r.Context(), "what is known of a browser is not available", "error", err)
+				w.Header().Set("Retry-After", "2")
+				http.Error(w, "Something is wrong here. Please try again.", http.StatusServiceUnavailable)
+			}
 		})))
 	}
 	mux.HandleFunc("GET /app.css", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, files, "templates/app.css")
 	})
+}
+
+// serve lets do handle the request of a browser, and no other one of it meanwhile.
+func (a *app) serve(w http.ResponseWriter, r *http.Request, do func(http.ResponseWriter, *http.Request, *browser) error) error {
+	b := &browser{Pending: map[string]attempt{}}
+	if c, err := r.Cookie(cookieName); err == nil {
+		defer a.sessions.lock(c.Value)()
+		if b, err = a.sessions.load(r.Context(), c.Value); err != nil {
+			return err
+		}
+	}
+	return do(w, r, b)
+}
+
+// keep stores what became of b and sends the browser on, which comes back at once.
+// A browser that has gone away is no reason to lose its tokens.
+func (a *app) keep(w http.ResponseWriter, r *http.Request, b *browser, to string) error {
+	if err := a.sessions.save(context.WithoutCancel(r.Context()), b); err != nil {
+		return err
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+// keepAnew is keep under a new cookie.
+func (a *app) keepAnew(w http.ResponseWriter, r *http.Request, b *browser, to string) error {
+	if err := a.sessions.renew(context.WithoutCancel(r.Context()), b); err != nil {
+		return err
+	}
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: b.cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
 }
 
 func setHeaders(h http.Header) {
@@ -118,46 +126,45 @@ func setHeaders(h http.Header) {
 }
 
 // begin sends the browser to the authorization server.
-func (a *app) begin(w http.ResponseWriter, r *http.Request, b *browser) {
-	if len(b.pending) >= maxPending {
-		clear(b.pending) // tabs that were left open
+func (a *app) begin(w http.ResponseWriter, r *http.Request, b *browser) error {
+	if len(b.Pending) >= maxPending {
+		clear(b.Pending) // tabs that were left open
 	}
 	state, verifier := rand.Text(), oauth2.GenerateVerifier()
 	to := a.client.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier))
-	b.pending[state] = attempt{verifier, step{
+	b.Pending[state] = attempt{verifier, step{
 		Title:     "The app sends you to the authorization server",
 		Text:      "A redirect to its authorization endpoint. There you sign in and decide; the app never sees your password.",
 		Exchanges: []exchange{navigation(to)},
 	}}
 	if b.cookie == "" {
-		a.remember(w, b)
+		return a.keepAnew(w, r, b, to)
 	}
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	return a.keep(w, r, b, to)
 }
 
 // callback is where the authorization server sends the browser back to.
-func (a *app) callback(w http.ResponseWriter, r *http.Request, b *browser) {
+func (a *app) callback(w http.ResponseWriter, r *http.Request, b *browser) error {
 	q := r.URL.Query()
-	at, ours := b.pending[q.Get("state")]
+	at, ours := b.Pending[q.Get("state")]
 	if !ours || q.Get("iss") != a.issuer { // RFC 9700, section 4.7; RFC 9207, section 2.4
 		w.WriteHeader(http.StatusBadRequest)
 		a.render(w, b, "That was no answer to a sign-in of this browser. Nothing has changed; please begin again.")
-		return
+		return nil
 	}
-	delete(b.pending, q.Get("state"))
+	delete(b.Pending, q.Get("state"))
 	b.forget()
 	back := step{Exchanges: []exchange{navigation(a.issuer + r.URL.RequestURI())}}
 	if q.Get("error") != "" {
 		back.Title, back.Refused = "The server sends you back without a code", true
 		back.Text = "You said no, or something was wrong with the request. The app gets an error and nothing else."
-		b.signIn = []step{at.first, back}
+		b.SignIn = []step{at.First, back}
 	} else {
 		back.Title = "You agreed: the server sends you back with a code"
 		back.Text = "The code alone is worth nothing: it is good once, for 60 seconds, and only together with the app's secret and the verifier."
-		b.signIn = append([]step{at.first, back}, a.exchange(r.Context(), b, q.Get("code"), at.verifier)...)
+		b.SignIn = append([]step{at.First, back}, a.exchange(r.Context(), b, q.Get("code"), at.Verifier)...)
 	}
-	a.remember(w, b)
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	return a.keepAnew(w, r, b, "/")
 }
 
 // exchange turns the code into tokens and asks whose they are.
@@ -172,26 +179,26 @@ func (a *app) exchange(ctx context.Context, b *browser, code, verifier string) [
 		redeemed.Failure = failure(err, rec)
 		return []step{redeemed}
 	}
-	b.token = token
+	b.Token = token
 	var who struct{ Name string }
 	asked := a.call(ctx, b, http.MethodGet, "/oauth/userinfo", nil, &who)
 	asked.Title = "The app asks who you are"
 	asked.Text = "Userinfo tells what the scopes profile and email allow."
-	b.name = who.Name
+	b.Name = who.Name
 	return []step{redeemed, asked}
 }
 
 // button serves a form that does something with the tokens, and shows the page again.
-func (a *app) button(do func(*http.Request, *browser) []step) func(http.ResponseWriter, *http.Request, *browser) {
-	return func(w http.ResponseWriter, r *http.Request, b *browser) {
-		if b.token == nil {
+func (a *app) button(do func(*http.Request, *browser) []step) func(http.ResponseWriter, *http.Request, *browser) error {
+	return func(w http.ResponseWriter, r *http.Request, b *browser) error {
+		if b.Token == nil {
 			http.Redirect(w, r, "/", http.StatusSeeOther)
-			return
+			return nil
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
-		b.actions = append([][]step{do(r, b)}, b.actions...)
-		b.actions = b.actions[:min(len(b.actions), maxActions)]
-		http.Redirect(w, r, "/#latest", http.StatusSeeOther)
+		b.Actions = append([][]step{do(r, b)}, b.Actions...)
+		b.Actions = b.Actions[:min(len(b.Actions), maxActions)]
+		return a.keep(w, r, b, "/#latest")
 	}
 }
 
@@ -213,7 +220,7 @@ func (a *app) write(r *http.Request, b *browser) []step {
 // it unasked when the old one expires.
 func (a *app) refresh(r *http.Request, b *browser) []step {
 	rec := &recorder{}
-	old := &oauth2.Token{RefreshToken: b.token.RefreshToken}
+	old := &oauth2.Token{RefreshToken: b.Token.RefreshToken}
 	token, err := a.client.TokenSource(rec.context(r.Context()), old).Token()
 	s := step{
 		Title: "The app refreshes", Exchanges: rec.exchanges, Refused: err != nil,
@@ -222,20 +229,20 @@ func (a *app) refresh(r *http.Request, b *browser) []step {
 	if err != nil {
 		s.Failure = failure(err, rec)
 	} else {
-		b.token = token
+		b.Token = token
 	}
 	return []step{s}
 }
 
 // revoke ends the authorization (RFC 7009), then shows that it has ended.
 func (a *app) revoke(r *http.Request, b *browser) []step {
-	s := a.revokeToken(r.Context(), b.token.RefreshToken)
+	s := a.revokeToken(r.Context(), b.Token.RefreshToken)
 	s.Title = "The app revokes the refresh token"
 	s.Text = "That ends the whole authorization: all its access tokens die with it, at once."
 	if s.Refused {
 		return []step{s}
 	}
-	b.revoked = true
+	b.Revoked = true
 	after := a.read(r, b)[0]
 	after.Title = "And tries to read your notes all the same"
 	after.Text = "The access token would have been good for some more minutes. The API refuses it now."
@@ -259,7 +266,7 @@ func (a *app) call(ctx context.Context, b *browser, method, path string, in, out
 	if in != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	b.token.SetAuthHeader(r) // Authorization: Bearer, RFC 6750, section 2.1
+	b.Token.SetAuthHeader(r) // Authorization: Bearer, RFC 6750, section 2.1
 	return send(r, out)
 }
 
@@ -277,47 +284,10 @@ func (a *app) revokeToken(ctx context.Context, token string) step {
 
 // signOut makes the app forget the user. The authorization server does not: it
 // has a session of its own.
-func (a *app) signOut(w http.ResponseWriter, r *http.Request, b *browser) {
+func (a *app) signOut(w http.ResponseWriter, r *http.Request, b *browser) error {
 	b.forget()
-	b.signIn = nil
-	a.remember(w, b)
-	http.Redirect(w, r, "/", http.StatusSeeOther)
-}
-
-// forget drops the tokens and what was done with them.
-func (b *browser) forget() {
-	b.token, b.name, b.revoked, b.actions = nil, "", false, nil
-}
-
-// browser finds what is known of a browser, or begins.
-func (a *app) browser(r *http.Request) *browser {
-	if c, err := r.Cookie(cookieName); err == nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if b := a.browsers[c.Value]; b != nil && a.now().Sub(b.seen) < forgetAfter {
-			b.seen = a.now()
-			return b
-		}
-	}
-	return &browser{pending: map[string]attempt{}}
-}
-
-// remember keeps b under a new cookie, so that a value which somebody planted in
-// the browser before the sign-in is worth nothing after it.
-func (a *app) remember(w http.ResponseWriter, b *browser) {
-	value := rand.Text()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	b.seen = a.now()
-	delete(a.browsers, b.cookie)
-	for old, other := range a.browsers {
-		if a.now().Sub(other.seen) >= forgetAfter {
-			delete(a.browsers, old)
-		}
-	}
-	b.cookie = value
-	a.browsers[value] = b
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	b.SignIn = nil
+	return a.keepAnew(w, r, b, "/")
 }
 
 // A view is what the page shows.
@@ -330,15 +300,18 @@ type view struct {
 	Actions [][]step
 }
 
-func (a *app) home(w http.ResponseWriter, r *http.Request, b *browser) { a.render(w, b, "") }
+func (a *app) home(w http.ResponseWriter, _ *http.Request, b *browser) error {
+	a.render(w, b, "")
+	return nil
+}
 
 func (a *app) render(w http.ResponseWriter, b *browser, alert string) {
-	v := view{Alert: alert, Name: b.name, Revoked: b.revoked, SignIn: b.signIn, Actions: b.actions}
-	if b.token != nil {
+	v := view{Alert: alert, Name: b.Name, Revoked: b.Revoked, SignIn: b.SignIn, Actions: b.Actions}
+	if b.Token != nil {
 		v.Tokens = []row{
-			{Name: "Access token", Value: shorten(b.token.AccessToken)},
-			{Name: "Good until", Value: b.token.Expiry.Format("15:04:05")},
-			{Name: "Refresh token", Value: shorten(b.token.RefreshToken)},
+			{Name: "Access token", Value: shorten(b.Token.AccessToken)},
+			{Name: "Good until", Value: b.Token.Expiry.Format("15:04:05")},
+			{Name: "Refresh token", Value: shorten(b.Token.RefreshToken)},
 		}
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

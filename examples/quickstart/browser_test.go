@@ -37,6 +37,7 @@ func TestChromium(t *testing.T) {
 		"RFC 6749 3.1 a POST from another site":         chromiumCrossSite,
 		"not you?":                                      chromiumNotYou,
 		"without a mouse":                               chromiumKeyboard,
+		"a restart":                                     chromiumRestart,
 		"look":                                          chromiumLook,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -393,6 +394,39 @@ func chromiumKeyboard(t *testing.T, issuer string, _ *watcher, b *chromium.Tab) 
 	b.TabKey("Read my notes")
 	b.Enter()
 	assert.Contains(t, latestIn(t, b), "Follow the white rabbit")
+}
+
+// chromiumRestart has a server of its own, on a file, that stops and starts again.
+func chromiumRestart(t *testing.T, _ string, events *watcher, b *chromium.Tab) {
+	s := serveFile(t, 1, options{Logger: slog.New(events)})
+	issuer := s.issuer()
+	chromiumConsent(t, issuer, b)
+	b.Press("Allow")
+	b.Fill("text", "Ask the cat. ")
+	b.Press("Add note")
+	app := newNative(t, issuer)
+	other := b.Another()
+	other.Visit(app.authorizeURL())
+	other.Press("Not you?")
+	require.Equal(t, "Sign in", other.Heading())
+
+	s.restart(1)
+
+	chromiumSignIn(other, "bob", "builder")
+	require.Equal(t, "Demo Native App asks for access", other.Heading(), "what was under way")
+	other.Press("Allow")
+	require.Len(t, app.arrived(), 1, other.Text())
+	_, err := app.client().Exchange(t.Context(), app.arrived()[0], oauth2.VerifierOption(app.verifier))
+	require.NoError(t, err)
+
+	b.Press("Refresh") // on the page as it was
+	require.Equal(t, "Hello, Alice", b.Heading(), "the app is signed in as before")
+	assert.Contains(t, latestIn(t, b), "200 OK")
+	assert.Contains(t, latestIn(t, b), "Ask the cat. Buy milk", "and remembers what its buttons did")
+	b.Press("Read my notes")
+	assert.Contains(t, latestIn(t, b), "Answer: 200 OK notes")
+	assert.Equal(t, 2, events.count(oauth.EventApproved))
+	assert.Zero(t, events.count(oauth.EventReuseDetected))
 }
 
 func chromiumLook(t *testing.T, issuer string, _ *watcher, b *chromium.Tab) {

@@ -4,38 +4,53 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/subtle"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"net/http"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/grantwell/oauth"
 	"github.com/grantwell/oauth/grants"
-	"github.com/grantwell/oauth/memstore"
 	"github.com/grantwell/oauth/pages"
 )
 
 const defaultAddr = "localhost:8080"
 
-// options are what a test changes; the zero value is what main runs with.
+// options are what flags and tests change.
 type options struct {
 	Addr   string           // host:port as browsers see it. Zero: localhost:8080
+	DB     string           // the file that everything is kept in. Zero: none, it is all in memory
+	Secret string           // the file of the secrets. Zero: that of DB, with .secret behind
 	Now    func() time.Time // the clock of server, API and app. Zero: time.Now
 	Logger *slog.Logger     // gets every event. Zero: nobody does
+}
+
+// secretFile is where the secrets are.
+func (o options) secretFile() string {
+	if o.Secret == "" {
+		return o.DB + ".secret"
+	}
+	return o.Secret
 }
 
 // A host is the whole program behind one handler.
 type host struct {
 	http.Handler
-	issuer string
-	server *oauth.Server
-	logger *slog.Logger
+	issuer   string
+	server   *oauth.Server
+	db       *database
+	sessions *sessions
+	logger   *slog.Logger
 }
 
-// newHost puts the authorization server, the API and the app on one mux.
-func newHost(o options) (*host, error) {
+// newHost puts the authorization server, the API and the app on one mux. It must
+// be closed.
+func newHost(ctx context.Context, o options) (*host, error) {
 	if o.Addr == "" {
 		o.Addr = defaultAddr
 	}
@@ -46,29 +61,38 @@ func newHost(o options) (*host, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	issuer := "http://" + o.Addr
-	srv, err := newServer(issuer, o)
+	db, err := openDatabase(ctx, o, issuer)
 	if err != nil {
 		return nil, err
+	}
+	srv, err := newServer(issuer, db, o)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	mux := http.NewServeMux()
 	for path, handler := range srv.Routes() {
 		mux.Handle(path, handler)
 	}
-	newNotes(o.Now).mount(mux, srv.API())
-	newApp(issuer, o.Now).mount(mux)
-	return &host{Handler: mux, issuer: issuer, server: srv, logger: o.Logger}, nil
+	kept := &sessions{db: db.DB, now: o.Now}
+	(&notes{db.DB, o.Now, o.Logger}).mount(mux, srv.API())
+	newApp(issuer, kept, o.Logger).mount(mux)
+	return &host{Handler: mux, issuer: issuer, server: srv, db: db, sessions: kept, logger: o.Logger}, nil
 }
 
+// Close closes the database. No request may be under way.
+func (h *host) Close() error { return h.db.Close() }
+
 // newServer is all that a program has to write to be an authorization server.
-func newServer(issuer string, o options) (*oauth.Server, error) {
-	// New secrets at each start end all sessions and tokens of the run before, which
-	// were in memory anyway. A real host makes one with oauth.NewSecret once, keeps
-	// it where it keeps the password of its database, and gives it to all processes.
-	secrets := [][]byte{oauth.NewSecret()}
+func newServer(issuer string, db *database, o options) (*oauth.Server, error) {
+	keys, err := signingKeys(db.secrets)
+	if err != nil {
+		return nil, err
+	}
+	users := users{db.DB}
 	login, err := pages.New(pages.Config{
 		Issuer:  issuer,
-		Secrets: secrets,
-		Login:   signIn,
+		Secrets: db.secrets,
+		Login:   users.signIn,
 		Title:   "Quickstart",
 		Logger:  o.Logger,
 		Now:     o.Now,
@@ -76,23 +100,37 @@ func newServer(issuer string, o options) (*oauth.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
 	return oauth.New(oauth.Config{
 		Issuer:   issuer,
-		Storage:  memstore.New(),
-		Secrets:  secrets,
+		Storage:  db.records,
+		Secrets:  db.secrets,
 		Clients:  oauth.StaticClients(clients(issuer)...),
 		Grants:   []oauth.Grant{grants.AuthorizationCode{}, grants.RefreshToken{}, grants.ClientCredentials{}},
 		Scopes:   scopes,
-		Claims:   claims,
+		Claims:   users.claims,
 		Interact: login.Interact,
-		Keys:     oauth.StaticKeys(oauth.Key{Signer: key}), // published at /oauth/jwks
+		Keys:     oauth.StaticKeys(keys...), // published at /oauth/jwks
 		Logger:   o.Logger,
 		Now:      o.Now,
 	})
+}
+
+// signingKeys derives a key from each secret, so that there is one file to keep.
+// A real host has them apart, in a KMS or in a file of their own. Nothing is signed
+// here as long as access tokens are opaque.
+func signingKeys(secrets [][]byte) (keys []oauth.Key, err error) {
+	for _, secret := range secrets {
+		seed, err := hkdf.Key(sha256.New, secret, nil, "quickstart: key for ES256", 32)
+		if err != nil {
+			return nil, err
+		}
+		key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), seed)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, oauth.Key{Signer: key})
+	}
+	return keys, nil
 }
 
 // scopes are what clients can ask for: the description is what the user reads,
@@ -138,37 +176,39 @@ func clients(issuer string) []oauth.Client {
 	}
 }
 
-// A user is what this host knows of its users.
-type user struct{ name, email, password string }
+// users is the host's own table of them.
+type users struct{ *sql.DB }
 
-// users stands for the table of users that a real host has, with an argon2id or
-// bcrypt hash where this one has a password.
-var users = map[string]user{
-	"alice": {name: "Alice", email: "alice@example.com", password: "wonderland"},
-	"bob":   {name: "Bob", email: "bob@example.com", password: "builder"},
-}
+// nobodys is a hash that no password is known for. It is compared where there is
+// no such user: that takes as long as a wrong password.
+const nobodys = "$2a$10$BUaQXHw9KQT1LsZkcmsi5eKCz.h0XKokoTpVTeMi40rm2AZa93GSa"
 
 // signIn is the host's own check of a password, called by the login page. No user
-// and no error mean that name or password is wrong; an error would be a failure.
-func signIn(_ context.Context, name, password string) (*pages.User, error) {
-	u, known := users[name]
-	if right := subtle.ConstantTimeCompare([]byte(u.password), []byte(password)) == 1; !known || !right {
+// and no error mean that name or password is wrong; an error is a failure.
+func (u users) signIn(ctx context.Context, name, password string) (*pages.User, error) {
+	fullName, hash := "", nobodys
+	err := u.QueryRowContext(ctx, `SELECT full_name, password FROM users WHERE name = ?`, name).Scan(&fullName, &hash)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	if bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) != nil || err != nil {
 		return nil, nil
 	}
-	return &pages.User{Subject: name, Name: u.name}, nil
+	return &pages.User{Subject: name, Name: fullName}, nil
 }
 
 // claims is what userinfo knows of a user. What the scopes of the token do not
 // give is left out by the server.
-func claims(_ context.Context, r oauth.ClaimsRequest) (oauth.Fields, error) {
+func (u users) claims(ctx context.Context, r oauth.ClaimsRequest) (oauth.Fields, error) {
 	var f oauth.Fields
-	u, known := users[r.Subject]
-	if !known {
-		return f, errors.New("no such user")
+	var fullName, email string
+	err := u.QueryRowContext(ctx, `SELECT full_name, email FROM users WHERE name = ?`, r.Subject).Scan(&fullName, &email)
+	if err != nil {
+		return f, err
 	}
-	f.Set("name", u.name)
+	f.Set("name", fullName)
 	f.Set("preferred_username", r.Subject)
-	f.Set("email", u.email)
+	f.Set("email", email)
 	f.Set("email_verified", true)
 	return f, nil
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"database/sql"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/oauth2"
 
 	"github.com/grantwell/oauth/examples/internal/webtest"
@@ -26,14 +29,43 @@ func serve(t *testing.T, o options) string {
 	listener, err := net.Listen("tcp", "localhost:0")
 	require.NoError(t, err)
 	o.Addr = public("localhost:0", listener)
-	h, err := newHost(o)
-	require.NoError(t, err)
+	h := startHost(t, o)
 	web := httptest.NewUnstartedServer(h)
 	require.NoError(t, web.Listener.Close())
 	web.Listener = listener
 	web.Start()
 	t.Cleanup(web.Close)
 	return "http://" + o.Addr
+}
+
+// startHost makes a host that ends with the test.
+func startHost(t *testing.T, o options) *host {
+	t.Helper()
+	h, err := newHost(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, h.Close()) })
+	cheapen(t, h.db.DB)
+	return h
+}
+
+// cheapen hashes the users' passwords with less work than in earnest, which the race
+// detector makes slow.
+func cheapen(t *testing.T, db *sql.DB) {
+	t.Helper()
+	for name, password := range map[string]string{"alice": "wonderland", "bob": "builder"} {
+		var hash []byte
+		require.NoError(t, db.QueryRowContext(t.Context(), `SELECT password FROM users WHERE name = ?`, name).Scan(&hash))
+		cost, err := bcrypt.Cost(hash)
+		require.NoError(t, err)
+		if cost == bcrypt.MinCost {
+			continue
+		}
+		require.Equal(t, bcrypt.DefaultCost, cost)
+		hash, err = bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+		require.NoError(t, err)
+		_, err = db.ExecContext(t.Context(), `UPDATE users SET password = ? WHERE name = ?`, hash, name)
+		require.NoError(t, err)
+	}
 }
 
 // request sends a request and reads the answer, which is JSON or nothing.
@@ -173,8 +205,7 @@ func lifeOfATokenPair(t *testing.T, issuer, client, secret string, token *oauth2
 
 func TestHost(t *testing.T) {
 	t.Run("the zero options are those of main", func(t *testing.T) {
-		h, err := newHost(options{})
-		require.NoError(t, err)
+		h := startHost(t, options{})
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/.well-known/oauth-authorization-server", http.NoBody))
 		var members map[string]any
@@ -190,7 +221,7 @@ func TestHost(t *testing.T) {
 		assert.Equal(t, []any{"profile", "email", "notes:read", "notes:write"}, members["scopes_supported"])
 	})
 	t.Run("RFC 8414 2 an issuer that is no loopback address", func(t *testing.T) {
-		_, err := newHost(options{Addr: "example.com:8080"})
+		_, err := newHost(t.Context(), options{Addr: "example.com:8080"})
 		assert.ErrorContains(t, err, "Issuer")
 	})
 	t.Run("RFC 7517 4 the public half of one key", func(t *testing.T) {
@@ -245,25 +276,34 @@ func TestNotes(t *testing.T) {
 	})
 }
 
+// serveLocal calls a handler without a network.
+func serveLocal(h http.Handler, method, body string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(method, "/api/notes", strings.NewReader(body)))
+	return w
+}
+
 func TestNotesInput(t *testing.T) {
-	n := newNotes(time.Now)
+	n := &notes{startHost(t, options{}).db.DB, time.Now, slog.New(slog.DiscardHandler)}
 	for name, body := range map[string]string{
 		"no JSON": "text=x", "another type": `{"text":1}`, "nothing": "", "empty": `{"text":" "}`,
 		"too long": `{"text":"` + strings.Repeat("é", maxText+1) + `"}`, "far too long": `{"text":"` + strings.Repeat("x", 5<<10) + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := httptest.NewRecorder()
-			n.add(w, httptest.NewRequest(http.MethodPost, "/api/notes", strings.NewReader(body)))
-			assert.Equal(t, http.StatusBadRequest, w.Code)
+			assert.Equal(t, http.StatusBadRequest, serveLocal(http.HandlerFunc(n.add), http.MethodPost, body).Code)
 		})
 	}
 	t.Run("the oldest go", func(t *testing.T) {
 		for range maxNotes + 5 {
-			w := httptest.NewRecorder()
-			n.add(w, httptest.NewRequest(http.MethodPost, "/api/notes", strings.NewReader(`{"text":"`+strings.Repeat("é", maxText)+`"}`)))
+			w := serveLocal(http.HandlerFunc(n.add), http.MethodPost, `{"text":"`+strings.Repeat("é", maxText)+`"}`)
 			assert.Equal(t, http.StatusCreated, w.Code)
 		}
-		assert.Len(t, n.of[""], maxNotes)
+		left, err := n.of(t.Context(), "")
+		require.NoError(t, err)
+		assert.Len(t, left, maxNotes)
+		others, err := n.of(t.Context(), "user alice")
+		require.NoError(t, err)
+		assert.Len(t, others, 1)
 	})
 }
 
@@ -271,8 +311,7 @@ func TestNotesInput(t *testing.T) {
 func TestSweep(t *testing.T) {
 	for _, swept := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			h, err := newHost(options{})
-			require.NoError(t, err)
+			h := startHost(t, options{})
 			if swept {
 				go h.sweep(t.Context())
 			}
@@ -290,12 +329,14 @@ func TestSweep(t *testing.T) {
 			w := local("/oauth/token", url.Values{"grant_type": {"client_credentials"}, "scope": {"notes:read"}})
 			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &token))
 			require.Equal(t, http.StatusOK, local("/oauth/revoke", url.Values{"token": {token.Text}}).Code)
+			require.NoError(t, h.sessions.renew(t.Context(), &browser{}))
 
-			<-time.After(33 * time.Minute)
+			<-time.After(62 * time.Minute)
 			synctest.Wait()
 			left, err := h.server.DeleteExpired(t.Context(), 10)
 			require.NoError(t, err)
 			assert.Equal(t, swept, left == 0)
+			assert.Equal(t, swept, rows(t, h, "browsers") == 0)
 		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"os/exec"
 	"regexp"
@@ -23,7 +22,7 @@ func startProgram(t *testing.T) string {
 	out, in := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := run(ctx, "localhost:0", in, slog.New(slog.DiscardHandler))
+		err := run(ctx, options{Addr: "localhost:0"}, in)
 		in.Close() //nolint:errcheck // a pipe in memory
 		done <- err
 	}()
@@ -81,11 +80,11 @@ func TestRun(t *testing.T) {
 		listener, err := net.Listen("tcp", "localhost:0")
 		require.NoError(t, err)
 		t.Cleanup(func() { listener.Close() }) //nolint:errcheck // the end of the test
-		err = run(t.Context(), listener.Addr().String(), io.Discard, slog.New(slog.DiscardHandler))
+		err = run(t.Context(), options{Addr: listener.Addr().String()}, io.Discard)
 		assert.ErrorContains(t, err, "address already in use")
 	})
 	t.Run("the address is no loopback address", func(t *testing.T) {
-		err := run(t.Context(), "0.0.0.0:0", io.Discard, slog.New(slog.DiscardHandler))
+		err := run(t.Context(), options{Addr: "0.0.0.0:0"}, io.Discard)
 		assert.ErrorContains(t, err, "Issuer")
 	})
 }

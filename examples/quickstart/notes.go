@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -19,24 +21,15 @@ type note struct {
 
 // notes is the protected API: everybody has some notes.
 type notes struct {
-	now func() time.Time
-	mu  sync.Mutex
-	of  map[string][]note // by owner
+	db     *sql.DB
+	now    func() time.Time
+	logger *slog.Logger
 }
 
 const (
 	maxNotes = 50  // of one owner, the oldest go
 	maxText  = 200 // characters of a note
 )
-
-func newNotes(now func() time.Time) *notes {
-	at := now().UTC().Truncate(time.Second)
-	return &notes{now: now, of: map[string][]note{
-		"user alice":          {{"Follow the white rabbit", at}},
-		"user bob":            {{"Can we fix it?", at}},
-		"client demo-machine": {{"A program has notes of its own", at}},
-	}}
-}
 
 // mount protects each route with the scope that it needs. Nobody gets as far as
 // the handlers without a live token that has it.
@@ -60,10 +53,32 @@ func owner(r *http.Request) string {
 
 // list is GET /api/notes: {"notes":[{"text":"…","at":"…"}]}.
 func (n *notes) list(w http.ResponseWriter, r *http.Request) {
-	n.mu.Lock()
-	mine := append([]note{}, n.of[owner(r)]...)
-	n.mu.Unlock()
+	mine, err := n.of(r.Context(), owner(r))
+	if err != nil {
+		n.unavailable(w, r, err)
+		return
+	}
 	writeJSON(w, http.StatusOK, map[string][]note{"notes": mine})
+}
+
+// of reads somebody's notes, the oldest first.
+func (n *notes) of(ctx context.Context, owner string) ([]note, error) {
+	rows, err := n.db.QueryContext(ctx, `SELECT text, at FROM notes WHERE owner = ? ORDER BY id`, owner)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err has what went wrong
+	all := []note{}
+	for rows.Next() {
+		var one note
+		var at int64
+		if err = rows.Scan(&one.Text, &at); err != nil {
+			return nil, err
+		}
+		one.At = time.Unix(at, 0).UTC()
+		all = append(all, one)
+	}
+	return all, rows.Err()
 }
 
 // add is POST /api/notes with a body of {"text":"…"}; the answer is the note.
@@ -76,11 +91,26 @@ func (n *notes) add(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	in.At = n.now().UTC().Truncate(time.Second)
-	n.mu.Lock()
-	mine := append(n.of[owner(r)], in)
-	n.of[owner(r)] = mine[max(0, len(mine)-maxNotes):]
-	n.mu.Unlock()
+	err = inTx(r.Context(), n.db, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(r.Context(), `INSERT INTO notes (owner, text, at) VALUES (?, ?, ?)`, owner(r), in.Text, in.At.Unix())
+		if err == nil {
+			_, err = tx.ExecContext(r.Context(), `DELETE FROM notes WHERE owner = ?1 AND id NOT IN
+				(SELECT id FROM notes WHERE owner = ?1 ORDER BY id DESC LIMIT ?2)`, owner(r), maxNotes)
+		}
+		return err
+	})
+	if err != nil {
+		n.unavailable(w, r, err)
+		return
+	}
 	writeJSON(w, http.StatusCreated, in)
+}
+
+// unavailable tells the operator what is wrong, and the client to come again.
+func (n *notes) unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	n.logger.ErrorContext(r.Context(), "the notes are not available", "error", err)
+	w.Header().Set("Retry-After", "2")
+	writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "temporarily_unavailable"})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -37,6 +37,7 @@ const (
 	Browser                         // hash of the browser cookie inside a handle
 	Session                         // sealing of the session cookie of package pages
 	Import                          // keyed hash of another server's refresh token: the record id it gets
+	SigningKey                      // sealing of stored signing keys, and the MAC of their record
 )
 
 // names are what the purposes are called in the info of HKDF. No name contains a
@@ -51,6 +52,7 @@ var names = [...]string{
 	Browser - 1:      "browser",
 	Session - 1:      "session",
 	Import - 1:       "import",
+	SigningKey - 1:   "signing-key",
 }
 
 // MinSecret is the least length of a secret, in bytes.

@@ -219,7 +219,7 @@ func TestRotationOfSecrets(t *testing.T) {
 func TestNoSuchPurposePanics(t *testing.T) {
 	r := newRing(t, knownIssuer, knownSecret)
 	sealed := unhex(t, known[0].sealed)
-	for _, p := range []derive.Purpose{0, derive.Import + 1, 255} {
+	for _, p := range []derive.Purpose{0, derive.SigningKey + 1, 255} {
 		assert.Panics(t, func() { r.Derive(p, knownKeyID, knownRecord, 0, &knownNonce) })
 		assert.Panics(t, func() { r.Authentic(p, derive.Credential{KeyID: knownKeyID}, &knownNonce) })
 		assert.Panics(t, func() { r.MAC(p, knownKeyID) })

@@ -1,5 +1,6 @@
-// Package jose signs and verifies tokens in the compact serialization of RFC 7515 (JWS) and renders public keys as the JWK Set
-// of RFC 7517. It knows signatures and headers, never claims: a payload is opaque bytes.
+// Package jose signs and verifies tokens in the compact serialization of RFC 7515 (JWS), and renders and reads public keys as the
+// JWK Set of RFC 7517. It knows signatures and headers, never claims: a payload is opaque bytes, which [ParseObject] reads as
+// strictly as a header.
 //
 // It is the only package of this module that imports go-jose, and no type of go-jose leaves it. What go-jose leaves open is
 // closed here: its decoder takes line breaks and spare bits in base64url, it accepts any typ, it honours key material in a

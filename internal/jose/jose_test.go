@@ -161,7 +161,8 @@ func assertRefused(t testing.TB, token, typ string, keys ...jose.Key) {
 	assert.True(t, ok, err.Error())
 	assert.Contains(t, []string{
 		"longer than MaxToken", "not a compact JWS in strict base64url", "the header is not a JSON object with unique members",
-		"a header member that is never accepted", "typ", "no key of its kid and alg", "signature",
+		"a header member that is never accepted", "typ", "alg", "an empty kid", "no key of its kid and alg", "signature",
+		"signature, and there is no kid to say whose",
 	}, reason)
 }
 

@@ -3,6 +3,7 @@ package jose
 import (
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,14 +14,21 @@ import (
 // MaxToken is the length in bytes beyond which a token is neither made nor looked at.
 const MaxToken = 16 << 10
 
-// ErrInvalid is wrapped by every refusal of a token. The text of a refusal is fixed: it never contains a part of the token.
+// ErrInvalid is every refusal of a token, for errors.Is. The text of a refusal is fixed: it never contains a part of the token.
 var ErrInvalid = errors.New("jose: token refused")
+
+// ErrUnknownKey is, for errors.Is, a refusal that other keys might change: none has the kid and alg of the token, or it has no kid
+// and none of those without an ID verifies it. Any other refusal stands whatever the keys are.
+var ErrUnknownKey = errors.New("jose: unknown key")
 
 // refusal is the reason why a token was refused.
 type refusal string
 
 func (r refusal) Error() string { return "jose: token refused: " + string(r) }
-func (r refusal) Unwrap() error { return ErrInvalid }
+
+func (r refusal) Is(target error) bool {
+	return target == ErrInvalid || target == ErrUnknownKey && (r == errKey || r == errNameless)
+}
 
 const (
 	errSize      = refusal("longer than MaxToken")
@@ -28,7 +36,10 @@ const (
 	errHeader    = refusal("the header is not a JSON object with unique members")
 	errMember    = refusal("a header member that is never accepted")
 	errType      = refusal("typ")
+	errAlgorithm = refusal("alg")
+	errKid       = refusal("an empty kid")
 	errKey       = refusal("no key of its kid and alg")
+	errNameless  = refusal("signature, and there is no kid to say whose")
 	errSignature = refusal("signature")
 )
 
@@ -50,6 +61,20 @@ var strict = base64.RawURLEncoding.Strict()
 //
 // The text of a token is no name for it: ECDSA signatures of one payload can be rewritten by anybody.
 func Verify(token, typ string, keys []Key) ([]byte, error) {
+	return Rules{Types: []string{typ}}.Verify(token, keys)
+}
+
+// Rules say which tokens are looked at.
+type Rules struct {
+	// Types are those that a token may have, compared as [Verify] does; "" allows a token without typ. None: no token passes.
+	Types []string
+	// Algorithms are those that a token may name; nil for those of the keys.
+	Algorithms []string
+}
+
+// Verify is the function [Verify] under these rules. Without keys it says whether any could verify the token: then the refusal is
+// [ErrUnknownKey].
+func (r Rules) Verify(token string, keys []Key) ([]byte, error) {
 	if len(token) > MaxToken {
 		return nil, errSize
 	}
@@ -57,8 +82,11 @@ func Verify(token, typ string, keys []Key) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !h.is(typ) {
+	if !slices.ContainsFunc(r.Types, h.is) {
 		return nil, errType
+	}
+	if r.Algorithms != nil && !slices.Contains(r.Algorithms, h.alg) {
+		return nil, errAlgorithm // RFC 8725, section 3.1.
 	}
 	refused := errKey
 	for _, k := range keys {
@@ -77,7 +105,9 @@ func Verify(token, typ string, keys []Key) ([]byte, error) {
 		if payload, err := object.Verify(with); err == nil {
 			return payload, nil
 		}
-		refused = errSignature
+		if refused = errSignature; h.kid == "" {
+			refused = errNameless
+		}
 	}
 	return nil, refused
 }
@@ -136,7 +166,7 @@ func parseHeader(protected []byte) (header, error) {
 	h := header{alg: *alg, typ: typ}
 	if kid != nil {
 		if *kid == "" {
-			return header{}, errKey // it would look like no kid at all
+			return header{}, errKid // it would look like no kid at all
 		}
 		h.kid = *kid
 	}

@@ -1,0 +1,135 @@
+package oauth
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/grantwell/oauth/internal/form"
+)
+
+// A Resource is a protected resource that tokens can be restricted to (RFC 8707).
+type Resource struct {
+	// Identifier is an absolute URI without fragment; it becomes the audience. Required.
+	Identifier string
+	// Scopes are those that mean something there: a token for this resource alone has
+	// no others. nil: all.
+	Scopes []string
+	// AccessToken is the format that the resource can check. Of two resources with
+	// different ones no single token can be had: that is invalid_target. nil: what
+	// [Policy] or [Config] say.
+	AccessToken Format
+	// Access is how long a token for it lives at most. Zero: what Policy says.
+	Access time.Duration
+}
+
+func (s *Server) checkResources(fault func(string, ...any)) {
+	for i, r := range s.cfg.Resources {
+		// RFC 8707, section 2: an absolute URI without a fragment.
+		if u, err := url.Parse(r.Identifier); err != nil || !u.IsAbs() || strings.Contains(r.Identifier, "#") {
+			fault("Resources[%d].Identifier is not an absolute URI without fragment", i)
+		}
+		if s.resource(r.Identifier) != &s.cfg.Resources[i] {
+			fault("Resources[%d].Identifier %q is there twice", i, r.Identifier)
+		}
+		for _, n := range r.Scopes {
+			if !s.scopes.known(n) {
+				fault("Resources[%d].Scopes names the unknown scope %q", i, n)
+			}
+		}
+		if r.Access != 0 && (r.Access < time.Second || r.Access > maxAccess) {
+			fault("Resources[%d].Access is %v: it is 1s to %v", i, r.Access, maxAccess)
+		}
+	}
+}
+
+// resource is the row of a resource; nil if there is none.
+func (s *Server) resource(identifier string) *Resource {
+	for i := range s.cfg.Resources {
+		if s.cfg.Resources[i].Identifier == identifier {
+			return &s.cfg.Resources[i]
+		}
+	}
+	return nil
+}
+
+// knownResource reports whether this server makes tokens for a resource: itself,
+// and those of Config.
+func (s *Server) knownResource(identifier string) bool {
+	return identifier == s.cfg.Issuer || s.resource(identifier) != nil
+}
+
+// requestedResources reads the resource parameter (RFC 8707, section 2).
+func (s *Server) requestedResources(v *form.Values) ([]string, *Error) {
+	var names []string
+	for _, n := range v.All("resource") {
+		if !s.knownResource(n) {
+			return nil, &Error{Code: InvalidTarget, Description: "The resource is unknown", Parameter: "resource"}
+		}
+		names = append(names, n)
+	}
+	return unique(names), nil
+}
+
+// unique is a list without what it has already had.
+func unique(names []string) []string {
+	var once []string
+	for _, n := range names {
+		if !slices.Contains(once, n) {
+			once = append(once, n)
+		}
+	}
+	return once
+}
+
+// audience is what a token for these resources is meant for: without any, the
+// server itself.
+func (s *Server) audience(resources []string) []string {
+	if len(resources) == 0 {
+		return []string{s.cfg.Issuer}
+	}
+	return resources
+}
+
+// aim fits an access token to its resources: scopes that mean something there, a
+// life that is not too long for any of them, and the one format that all of them
+// can check. life is what Policy says.
+func (s *Server) aim(t *accessToken, resources []string, p Policy) (life time.Duration, f Format, err *Error) {
+	t.audience, life = s.audience(resources), p.Access
+	var allowed []string
+	restricted := len(resources) > 0
+	for _, n := range resources {
+		r := s.resource(n)
+		if r == nil || r.Scopes == nil {
+			restricted = false
+		}
+		if r == nil {
+			continue
+		}
+		allowed = append(allowed, r.Scopes...)
+		if r.Access != 0 {
+			life = min(life, r.Access)
+		}
+		if f != nil && r.AccessToken != nil && !sameFormat(f, r.AccessToken) {
+			return 0, nil, &Error{Code: InvalidTarget, Description: "These resources need a token each", Parameter: "resource"}
+		}
+		if f == nil {
+			f = r.AccessToken
+		}
+	}
+	if restricted {
+		// RFC 8707, section 2.2: the scope of the token is that which applies to the target.
+		kept := slices.DeleteFunc(slices.Clone(t.scopes), func(n string) bool { return !s.scopes.covers(allowed, []string{n}) })
+		if len(kept) == 0 && len(t.scopes) > 0 {
+			return 0, nil, &Error{Code: InvalidScope, Description: "No scope of the request means anything at the resource", Parameter: "scope"}
+		}
+		t.scopes = kept
+	}
+	for _, choice := range [...]Format{p.AccessToken, s.cfg.AccessToken} {
+		if f == nil {
+			f = choice
+		}
+	}
+	return life, f, nil
+}
