@@ -384,36 +384,38 @@ func (s *Server) VerifyToken(ctx context.Context, token string) (*Token, error) 
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.checkAccessToken(ctx, t)
+	rec, c, err := s.checkAccessToken(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	return s.tokenOf(&t.accessToken, rec), nil
+	p := s.tokenOf(&t.accessToken, rec)
+	p.ClientData = c.Data
+	return p, nil
 }
 
 // checkAccessToken asks the store and the registry whether the token is live.
-// The Record is that of its authorization, or zero.
-func (s *Server) checkAccessToken(ctx context.Context, t *presentedToken) (Record, error) {
+// The Record is that of its authorization, or zero; the Client is the token's.
+func (s *Server) checkAccessToken(ctx context.Context, t *presentedToken) (Record, *Client, error) {
 	now := s.now()
 	if t.expires <= t.issued || now.Unix() >= t.expires {
-		return Record{}, inactive("expired")
+		return Record{}, nil, inactive("expired")
 	}
 	rec, err := s.checkRecord(ctx, t, now)
 	if err != nil {
-		return Record{}, err
+		return Record{}, nil, err
 	}
 	c, failure := s.client(ctx, t.clientID)
 	switch {
 	case failure != nil:
-		return Record{}, failure.Cause
+		return Record{}, nil, failure.Cause
 	case c == nil:
-		return Record{}, inactive("its client is gone or disabled")
+		return Record{}, nil, inactive("its client is gone or disabled")
 	case !t.hasRecord() && c.Public:
-		return Record{}, inactive("its client is public and has no tokens of its own")
+		return Record{}, nil, inactive("its client is public and has no tokens of its own")
 	case !s.scopes.covers(c.Scopes, t.scopes):
-		return Record{}, inactive("its client may no longer have the scope")
+		return Record{}, nil, inactive("its client may no longer have the scope")
 	}
-	return rec, nil
+	return rec, c, nil
 }
 
 func (s *Server) checkRecord(ctx context.Context, t *presentedToken, now time.Time) (Record, error) {

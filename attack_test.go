@@ -269,7 +269,7 @@ func TestEditedRow(t *testing.T) {
 		{"extra", replace(`"t1"`, `"t2"`), lives},
 		{"code expires", open(`"code":{"expires":1`, `"code":{"expires":2`), lives},
 		{"redirect_uri", open(`"redirect_uri":"https://client.example/callback"`, `"redirect_uri":"https://evil.example/"`), lives},
-		{"redirect_sent", replace(`"redirect_sent":true`, `"redirect_sent":false`), lives},
+		{"redirect_left_out", replace(`"code":{`, `"code":{"redirect_left_out":true,`), lives},
 		{"code_challenge", open(`"code_challenge":"`, `"code_challenge":"A`), lives},
 		{"code left out", func(t *testing.T, r oauth.Record) oauth.Record {
 			from, to := bytes.Index(r.Data, []byte(`"code":{`)), bytes.Index(r.Data, []byte(`"grant":{`))

@@ -78,7 +78,7 @@ func peek(token string) (*jose.Object, bool) {
 // server, and returns the record that keeps it from being used twice.
 func (s *Server) checkAssertion(ctx context.Context, c *Client, text, endpoint string) (*Record, *Error) {
 	fail := func(why string) (*Record, *Error) {
-		e := refuse(InvalidClient, "Client authentication failed")
+		e := refuse(InvalidClient, notAuthenticated)
 		e.Cause = errors.New(why)
 		return nil, e
 	}
@@ -163,7 +163,7 @@ func (s *Server) spend(ctx context.Context, assertion *Record) *Error {
 	case err == nil:
 		return nil
 	case errors.Is(err, errRaceLost):
-		return &Error{Code: InvalidClient, Description: "Client authentication failed", Cause: errors.New("assertion: it was used before")}
+		return &Error{Code: InvalidClient, Description: notAuthenticated, Cause: errors.New("assertion: it was used before")}
 	}
 	return asError(err)
 }

@@ -57,7 +57,7 @@ func readClaim(r *http.Request, v *form.Values) claim {
 		}
 		return claim{id: v.Get("client_id"), secret: v.Get("client_secret")}
 	}
-	failed := claim{header: true, err: refuse(InvalidClient, "Client authentication failed")}
+	failed := claim{header: true, err: refuse(InvalidClient, notAuthenticated)}
 	if len(headers) > 1 {
 		return failed
 	}
@@ -76,6 +76,30 @@ func readClaim(r *http.Request, v *form.Values) claim {
 	return c
 }
 
+// refuse completes a refusal of the client. That of a guard, where it has no words
+// of its own, cannot be told from that of a wrong secret.
+func (c claim) refuse(w http.ResponseWriter, err *Error) *Error {
+	if err.Code != InvalidClient {
+		return err
+	}
+	if c.header {
+		// RFC 6749, section 5.2, asks for this header where the client used the
+		// Authorization header. Elsewhere it would hide the error from clients that
+		// take any challenge for one of HTTP, so it is left out there, against
+		// RFC 9110, section 15.5.2.
+		w.Header().Set("WWW-Authenticate", `Basic realm="oauth"`)
+	}
+	if err.Description != "" {
+		return err
+	}
+	e := *err // a guard may return one *Error to all requests
+	e.Description = notAuthenticated
+	return &e
+}
+
+// notAuthenticated is all that a client is told whose authentication failed.
+const notAuthenticated = "Client authentication failed"
+
 // authenticate decides whether the claim is true. An assertion is used up by the
 // record that it returns.
 func (s *Server) authenticate(ctx context.Context, c *Client, cl claim, endpoint string) (assertion *Record, err *Error) {
@@ -88,7 +112,7 @@ func (s *Server) authenticate(ctx context.Context, c *Client, cl claim, endpoint
 // checkSecret: an unknown client and a wrong secret get the same answer, and cost
 // the same work where all clients have hashes of one kind.
 func (s *Server) checkSecret(ctx context.Context, c *Client, cl claim) *Error {
-	failed := refuse(InvalidClient, "Client authentication failed")
+	failed := refuse(InvalidClient, notAuthenticated)
 	switch {
 	case cl.err != nil:
 		return cl.err

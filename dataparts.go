@@ -49,8 +49,8 @@ func (c *codePart) appendTo(b []byte) []byte {
 	b = append(b, '{')
 	b = addInt(b, "expires", c.Expires)
 	b = addText(b, "redirect_uri", c.RedirectURI)
-	if c.Sent {
-		b = append(addName(b, "redirect_sent"), "true"...)
+	if !c.Sent { // the rare case: most requests name it
+		b = append(addName(b, "redirect_left_out"), "true"...)
 	}
 	b = addText(b, "code_challenge", c.Challenge)
 	b = addText(b, "asked", c.Asked)
@@ -63,14 +63,15 @@ func (c *codePart) read(value []byte) (err error) {
 	if len(value) == 0 || value[0] != '{' {
 		return errAltered
 	}
+	c.Sent = true
 	for name, v := range object(value) {
 		switch string(name) {
 		case `"expires"`:
 			c.Expires, err = strconv.ParseInt(string(v), 10, 64)
 		case `"redirect_uri"`:
 			c.RedirectURI, err = readString(v)
-		case `"redirect_sent"`:
-			c.Sent, err = strconv.ParseBool(string(v))
+		case `"redirect_left_out"`:
+			c.Sent = string(v) != "true"
 		case `"code_challenge"`:
 			c.Challenge, err = readString(v)
 		case `"asked"`:

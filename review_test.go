@@ -172,6 +172,34 @@ func TestHooksThatErr(t *testing.T) {
 		a := s.Do(httptest.NewRequest(http.MethodDelete, oauthtest.Issuer+"/oauth/token", nil))
 		assert.Equal(t, []any{429, "60"}, []any{a.Status, a.Header.Get("Retry-After")})
 	})
+	t.Run("design 6 a guard's invalid_client is that of a wrong secret", func(t *testing.T) {
+		listed := true
+		shared := &oauth.Error{Code: oauth.InvalidClient}
+		w := newWire(t, func(c *oauth.Config) {
+			c.Guards = []oauth.Guard{func(context.Context, *oauth.Call) error {
+				if listed {
+					return nil
+				}
+				return shared
+			}}
+		})
+		good := basic(oauthtest.MachineClient, oauthtest.Secret)
+		for name, body := range map[string]url.Values{"header": nil, "body": {"client_id": {oauthtest.MachineClient}, "client_secret": {oauthtest.Secret}}} {
+			right, wrong := good, basic(oauthtest.MachineClient, "wrong")
+			lie := url.Values{}
+			if body != nil {
+				right, wrong, lie = func(*http.Request) {}, func(*http.Request) {}, url.Values{"client_id": {oauthtest.MachineClient}, "client_secret": {"wrong"}}
+			}
+			listed = true
+			wantOK(t, w.asClient(body, right))
+			want := w.asClient(lie, wrong)
+			listed = false
+			got := w.asClient(body, right)
+			assert.Equal(t, []any{401, want.Header, string(want.Body)}, []any{got.Status, got.Header, string(got.Body)}, name)
+			assert.Equal(t, body == nil, got.Header.Get("WWW-Authenticate") != "", name)
+		}
+		assert.Empty(t, shared.Description, "what a guard returned is not written into")
+	})
 	t.Run("design 6 a policy cannot widen what was checked", func(t *testing.T) {
 		s := newServer(t, func(c *oauth.Config) {
 			c.Policy = func(_ context.Context, r oauth.PolicyRequest) oauth.Policy {
@@ -202,6 +230,21 @@ func TestHooksThatErr(t *testing.T) {
 		})
 		assert.PanicsWithValue(t, http.ErrAbortHandler, func() { s.Authorize(oauthtest.WebClient, nil) })
 	})
+}
+
+func TestTokenClientData(t *testing.T) {
+	hosts := &struct{ plan string }{"large"}
+	s := newServer(t, func(c *oauth.Config) {
+		c.Clients = oauth.StaticClients(oauth.Client{ID: oauthtest.MachineClient, Data: hosts, Grants: []string{"client_credentials"},
+			Secrets: []string{oauth.HashSecret(oauthtest.Secret)}, Scopes: []string{"read"}})
+	})
+	text := s.Token(oauthtest.MachineClient, url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}}).String("access_token")
+	token, err := s.VerifyToken(t.Context(), text)
+	require.NoError(t, err)
+	assert.Same(t, hosts, token.ClientData)
+	told, err := json.Marshal(token)
+	require.NoError(t, err)
+	assert.NotContains(t, string(told), "ClientData")
 }
 
 func TestAConfigIsCopied(t *testing.T) {

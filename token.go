@@ -72,7 +72,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, endpoint string) 
 	}
 	event := Event{ClientID: claimed}
 	if err := s.guard(w, r, endpoint, claimed); err != nil {
-		return nil, &refusal{Error: err, event: event}
+		return nil, &refusal{Error: claim.refuse(w, err), event: event}
 	}
 	switch {
 	case malformed != nil:
@@ -82,15 +82,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, endpoint string) 
 	}
 	assertion, err := s.authenticate(r.Context(), client, claim, endpoint)
 	if err != nil {
-		if claim.header && err.Code == InvalidClient {
-			// RFC 6749, section 5.2, asks for this header where the client used the
-			// Authorization header. Elsewhere it would hide the error from clients that
-			// take any challenge for one of HTTP, so it is left out there, against
-			// RFC 9110, section 15.5.2.
-			w.Header().Set("WWW-Authenticate", `Basic realm="oauth"`)
-		}
 		event.ClientID = shown(claim.id)
-		return nil, &refusal{Error: err, event: event}
+		return nil, &refusal{Error: claim.refuse(w, err), event: event}
 	}
 	return &admitted{began: began, client: client, params: params, assertion: assertion}, nil
 }

@@ -38,6 +38,9 @@ type Token struct {
 	// Extra are the host's own strings, from the approval; nil from verifiers that
 	// are not told.
 	Extra map[string]string
+	// ClientData is the host's own value of the client, from a server that checks its
+	// own tokens (Data of its Client); nil from verifiers that are not told.
+	ClientData any `json:"-"`
 }
 
 // Has reports whether the token carries the scope, itself or as part of another.
