@@ -183,7 +183,7 @@ func Merge(sources ...Decoder) Decoder {
 // default named, never "for ever".
 type Policy struct {
 	Code            time.Duration // authorization code: 60 s; at most 10 min
-	Access          time.Duration // access token: 30 min; at most a year
+	Access          time.Duration // access token: 30 min; at most a year, from [Server.Issue] a hundred
 	RefreshIdle     time.Duration // refresh token that is not used: 30 days; at most ten years
 	RefreshAbsolute time.Duration // authorization, however often refreshed: 180 days; at most ten years
 	// AccessToken is the format of the access token, where its resources ask for none:
@@ -231,6 +231,7 @@ const (
 
 	maxCode     = 10 * time.Minute // RFC 6749, section 4.1.2
 	maxAccess   = 366 * 24 * time.Hour
+	maxIssued   = 100 * maxAccess // access token of [Server.Issue]: its owner has it listed, and can end it
 	maxIdle     = 3660 * 24 * time.Hour
 	maxAbsolute = 3660 * 24 * time.Hour
 	maxWindow   = 10 * time.Minute
@@ -240,8 +241,9 @@ const (
 // window is the retry window as a span: none under NoRetry.
 func (p Policy) window() time.Duration { return max(p.RetryWindow, 0) }
 
-// complete puts the defaults in and says what is out of bounds.
-func (p Policy) complete() (Policy, error) {
+// complete puts the defaults in and says what is out of bounds; access is the
+// longest life of an access token.
+func (p Policy) complete(access time.Duration) (Policy, error) {
 	if p.RetryWindow == 0 {
 		p.RetryWindow = defaultWindow
 	}
@@ -251,7 +253,7 @@ func (p Policy) complete() (Policy, error) {
 		zero, to time.Duration
 	}{
 		{"Code", &p.Code, defaultCode, maxCode},
-		{"Access", &p.Access, defaultAccess, maxAccess},
+		{"Access", &p.Access, defaultAccess, access},
 		{"RefreshIdle", &p.RefreshIdle, defaultIdle, maxIdle},
 		{"RefreshAbsolute", &p.RefreshAbsolute, defaultAbsolute, maxAbsolute},
 	} {
@@ -280,7 +282,11 @@ func (s *Server) policy(ctx context.Context, req PolicyRequest) (Policy, *Error)
 	if p.Refresh == Keep && req.Client.Public {
 		p.Refresh = Rotate // RFC 9700, section 2.2.2: rotation or key binding for public clients
 	}
-	p, err := p.complete()
+	longest := maxAccess
+	if req.GrantType == "" {
+		longest = maxIssued
+	}
+	p, err := p.complete(longest)
 	if err != nil {
 		return p, broken(err)
 	}

@@ -200,7 +200,7 @@ func TestGoldenDataIsThatOfTheFlow(t *testing.T) {
 		client: &Client{ID: "web"}, redirectURI: "https://client.example/callback", scopes: []string{"read", "write"},
 		issue: Issue{Code: true, CodeChallenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}}}
 	in.request.params = form.ParseQuery("redirect_uri=https%3A%2F%2Fclient.example%2Fcallback", maxQuery)
-	policy, err := Policy{}.complete()
+	policy, err := Policy{}.complete(maxAccess)
 	require.NoError(t, err)
 
 	var z authorization

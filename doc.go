@@ -29,13 +29,16 @@
 //	RFC 6749 6              authorization.go: the table of refresh tokens and codes
 //	RFC 6750                resource/bearer.go
 //	RFC 7009                revoke.go
-//	RFC 7517                keys.go
+//	RFC 7517                keys.go; package keystore rotates them
+//	RFC 7521, 7523          clientassertion.go
 //	RFC 7636                pkce.go
 //	RFC 7662                introspect.go
 //	RFC 8252, 9700 2.1      redirect.go
 //	RFC 8414                metadata.go
-//	RFC 8707                token.go, requestedResources
-//	RFC 9068                accesstoken.go
+//	RFC 8707                resources.go
+//	RFC 9068                accesstoken.go, format.go; for APIs elsewhere resource/jwt.go
+//	RFC 9470                stepup.go, resource/rule.go
+//	RFC 9728                resource/metadata.go
 //	OpenID Connect Core 5.3 userinfo.go
 //
 // The grants are in package grants; a host may add its own.

@@ -79,6 +79,33 @@ func TestIssue(t *testing.T) {
 		require.NoError(t, err)
 		wantSwept(t, 1, n)
 	})
+	t.Run("lives longer than other access tokens may", func(t *testing.T) {
+		const year = 365 * 24 * time.Hour
+		life := 20 * year
+		s := newServer(t, func(c *oauth.Config) {
+			c.Policy = func(_ context.Context, r oauth.PolicyRequest) oauth.Policy {
+				if r.GrantType != "" {
+					return oauth.Policy{}
+				}
+				return oauth.Policy{Access: life}
+			}
+		})
+		token, _, err := s.Issue(t.Context(), web, pat)
+		require.NoError(t, err)
+		s.Clock.Advance(20*year - time.Second)
+		n, err := s.DeleteExpired(t.Context(), 10)
+		require.NoError(t, err)
+		wantSwept(t, 0, n)
+		_, err = s.VerifyToken(t.Context(), token)
+		require.NoError(t, err)
+		s.Clock.Advance(time.Second)
+		_, err = s.VerifyToken(t.Context(), token)
+		require.ErrorIs(t, err, oauth.InvalidToken)
+
+		life = 101 * year
+		_, _, err = s.Issue(t.Context(), web, pat)
+		require.ErrorIs(t, err, oauth.ServerError, "no token is without an end")
+	})
 	t.Run("JWT", func(t *testing.T) {
 		s := newServer(t, func(c *oauth.Config) { c.AccessToken = oauth.JWT{InsecureSymmetricKey: oauth.NewSecret()} })
 		token, made, err := s.Issue(t.Context(), web, pat)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/grantwell/oauth/internal/jose"
 )
@@ -30,7 +31,9 @@ func (k Key) GoString() string { return k.String() }
 // A KeySource has the keys of the server. The first signs; all are published
 // and verify.
 type KeySource interface {
-	// Keys is asked for every signature, every JWT and the JWKS; it answers from memory.
+	// Keys is asked for every signature, every JWT and the JWKS; it answers from memory,
+	// with a slice that nobody changes afterwards. The same slice again costs the
+	// server nothing.
 	Keys(ctx context.Context) ([]Key, error)
 }
 
@@ -76,7 +79,30 @@ func (s *Server) keys(ctx context.Context) ([]jose.Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key source: %w", err)
 	}
-	return joseKeys(keys)
+	return s.completed.of(keys)
+}
+
+// completedKeys are the keys of the last slice that a KeySource gave out, completed.
+type completedKeys struct {
+	last atomic.Pointer[struct {
+		from []Key
+		keys []jose.Key
+	}]
+}
+
+func (c *completedKeys) of(keys []Key) ([]jose.Key, error) {
+	if l := c.last.Load(); l != nil && len(keys) > 0 && len(l.from) == len(keys) && &l.from[0] == &keys[0] {
+		return l.keys, nil
+	}
+	all, err := joseKeys(keys)
+	if err != nil {
+		return nil, err
+	}
+	c.last.Store(&struct {
+		from []Key
+		keys []jose.Key
+	}{keys, all})
+	return all, nil
 }
 
 func joseKeys(keys []Key) ([]jose.Key, error) {

@@ -93,7 +93,7 @@ func (s *Server) serveMetadata(w http.ResponseWriter, r *http.Request) *refusal 
 	if err := s.guard(w, r, nameMetadata, ""); err != nil {
 		return &refusal{Error: err}
 	}
-	s.writeDocument(w, s.metadata)
+	s.writeDocument(w, s.metadata, "public, max-age=300")
 	return nil
 }
 
@@ -111,15 +111,17 @@ func (s *Server) serveJWKS(w http.ResponseWriter, r *http.Request) *refusal {
 			return &refusal{Error: unavailable(fmt.Errorf("keys: %w", err))}
 		}
 	}
-	s.writeDocument(w, body)
+	// Package keystore publishes a key for at least twice this long before it signs,
+	// and a key that was retired must not come out of a cache that is older.
+	s.writeDocument(w, body, "public, max-age=300, must-revalidate")
 	return nil
 }
 
 // writeDocument answers with a public document that caches may keep for a while.
-func (s *Server) writeDocument(w http.ResponseWriter, body []byte) {
+func (s *Server) writeDocument(w http.ResponseWriter, body []byte, keep string) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Cache-Control", keep)
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.Write(body) //nolint:errcheck // the client is gone: there is nobody to tell
 }

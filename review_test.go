@@ -2,6 +2,7 @@ package oauth_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -183,20 +184,18 @@ func TestHooksThatErr(t *testing.T) {
 				return shared
 			}}
 		})
-		good := basic(oauthtest.MachineClient, oauthtest.Secret)
-		for name, body := range map[string]url.Values{"header": nil, "body": {"client_id": {oauthtest.MachineClient}, "client_secret": {oauthtest.Secret}}} {
-			right, wrong := good, basic(oauthtest.MachineClient, "wrong")
-			lie := url.Values{}
-			if body != nil {
-				right, wrong, lie = func(*http.Request) {}, func(*http.Request) {}, url.Values{"client_id": {oauthtest.MachineClient}, "client_secret": {"wrong"}}
-			}
+		const id, secret = oauthtest.MachineClient, oauthtest.Secret
+		for name, ask := range map[string]func(secret string) *oauthtest.Answer{
+			"header": func(secret string) *oauthtest.Answer { return w.asClient(nil, basic(id, secret)) },
+			"body":   func(secret string) *oauthtest.Answer { return w.asClient(inBody(id, secret)) },
+		} {
 			listed = true
-			wantOK(t, w.asClient(body, right))
-			want := w.asClient(lie, wrong)
+			wantOK(t, ask(secret))
+			want := ask("wrong")
 			listed = false
-			got := w.asClient(body, right)
+			got := ask(secret)
 			assert.Equal(t, []any{401, want.Header, string(want.Body)}, []any{got.Status, got.Header, string(got.Body)}, name)
-			assert.Equal(t, body == nil, got.Header.Get("WWW-Authenticate") != "", name)
+			assert.Equal(t, name == "header", got.Header.Get("WWW-Authenticate") != "", name)
 		}
 		assert.Empty(t, shared.Description, "what a guard returned is not written into")
 	})

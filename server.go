@@ -24,7 +24,8 @@ type Server struct {
 	log             *slog.Logger
 	scopes          scopes
 	secrets         *secretChecker
-	keySets         *keySets                    // of clients
+	keySets         *keySets // of clients
+	completed       *completedKeys
 	tokenGrants     map[string]TokenGrant       // by grant type
 	authorizeGrants map[string][]AuthorizeGrant // by response type, its words sorted
 	staticKeys      []jose.Key                  // nil where the KeySource is the host's
@@ -45,7 +46,7 @@ type endpoint struct {
 // New checks the Config and makes a Server of it. The error names every field
 // that is wrong.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, log: cfg.Logger}
+	s := &Server{cfg: cfg, log: cfg.Logger, completed: &completedKeys{}}
 	if s.cfg.Now == nil {
 		s.cfg.Now = time.Now
 	}

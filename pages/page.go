@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -224,8 +225,11 @@ func (v *visit) tooMany(page Page, wait time.Duration) {
 }
 
 // describe fills in what the client asks for and where the answer goes.
-func (v *visit) describe(page *Page) {
+func (v *visit) describe(page *Page, offered []string) {
 	for _, sc := range v.in.ScopeTable() {
+		if !slices.Contains(offered, sc.Name) {
+			continue
+		}
 		d := sc.Description
 		if d == "" {
 			d = sc.Name

@@ -66,6 +66,12 @@ type Config struct {
 	// password was changed since, is out. An error is answered with a page and status
 	// 503. Zero: a session is good until it expires.
 	Active func(ctx context.Context, subject string, signedIn time.Time) (bool, error) `json:"-"`
+	// Offer says what this user may approve: it may take scopes and resources away
+	// and set Extra, ACR and AMR. The consent page shows the scopes that are left; it
+	// is asked again when the user has decided. An error is the answer to the client:
+	// an *Error or ErrorCode as it is, any other is temporarily_unavailable; so is
+	// access_denied where no scope is left. Zero: all that was asked for.
+	Offer func(ctx context.Context, in *oauth.Interaction, a *oauth.Approval) error `json:"-"`
 	// Remember is how long an answer on the consent page is good: until then the same
 	// user is not asked again whether the same client may have the same scopes, and is
 	// sent back at once. It does not hold for apps on the user's device; see
@@ -312,8 +318,27 @@ func (v *visit) allowedBefore(posted bool) (bool, error) {
 
 // answer approves the request for who is signed in.
 func (v *visit) answer(scopes []string, remember time.Duration) {
+	a, err := v.offer(scopes)
+	if err != nil {
+		v.in.Deny(v.w, v.r, err)
+		return
+	}
+	a.Remember = remember
+	v.in.Approve(v.w, v.r, a)
+}
+
+// offer is what who is signed in may approve of these scopes.
+func (v *visit) offer(scopes []string) (oauth.Approval, error) {
 	s := v.session
-	v.in.Approve(v.w, v.r, oauth.Approval{Subject: s.subject, Scopes: scopes, AuthTime: s.signedIn, Session: s.name(), Remember: remember})
+	a := oauth.Approval{Subject: s.subject, Scopes: scopes, AuthTime: s.signedIn, Session: s.name()}
+	if v.cfg.Offer == nil {
+		return a, nil
+	}
+	err := v.cfg.Offer(v.r.Context(), v.in, &a)
+	if err == nil && len(a.Scopes) == 0 && len(scopes) > 0 {
+		err = &oauth.Error{Code: oauth.AccessDenied, Description: "The user can grant none of the scopes"}
+	}
+	return a, err
 }
 
 // show is the page that is due: consent for who is signed in, login for others.
@@ -326,8 +351,13 @@ func (v *visit) show(status int, alert string) {
 		return
 	}
 	s := v.session
+	offered, err := v.offer(v.in.Scopes())
+	if err != nil {
+		v.in.Deny(v.w, v.r, err)
+		return
+	}
 	page.User, page.UserKey = s.displayName(), v.userKey(s, v.in.Handle())
-	v.describe(&page)
+	v.describe(&page, offered.Scopes)
 	v.render(status, "consent", page)
 }
 

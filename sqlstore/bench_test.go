@@ -1,7 +1,10 @@
 package sqlstore_test
 
 import (
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
+	"flag"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -21,6 +24,12 @@ import (
 )
 
 // Unlike the tests, the benchmarks run on servers that write to disk.
+
+// filled is how many other authorizations there are.
+var filled = flag.Int("fill", 0, "benchmarks: authorizations in the store beside those that are refreshed")
+
+// spread is how many authorizations each worker refreshes in turn.
+const spread = 50
 
 type benchEngine struct {
 	engine
@@ -73,9 +82,10 @@ func BenchmarkRefresh(b *testing.B) {
 				store, db := e.open(b)
 				srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
 				refresh := refreshes(srv, workers) // first, for the floor copies what it made
+				fillUp(b, e.dialect, db)
 				inTurns(b, workers, []contestant{
 					{"floor", floors(b, e.dialect, store, db, workers)},
-					{"store", stores(b, store)},
+					{"store", stores(b, store, workers)},
 					{"refresh", refresh},
 				})
 			})
@@ -83,25 +93,71 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 }
 
-// refreshes returns what a worker does: it refreshes an authorization of its own.
+// fillUp adds copies of an authorization, all over the range of IDs.
+func fillUp(b *testing.B, d sqlstore.Dialect, db *sql.DB) {
+	if *filled == 0 {
+		return
+	}
+	numbers := map[sqlstore.Dialect]string{
+		sqlstore.SQLite:     "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i FROM n)",
+		sqlstore.PostgreSQL: "generate_series(1, %d) AS n(i)",
+		sqlstore.MySQL:      "(SELECT seq AS i FROM seq_1_to_%d) AS n",
+	}[d]
+	id := map[sqlstore.Dialect]string{
+		sqlstore.SQLite:     "'a_' || substr(hex(randomblob(16)), 1, 20) || i",
+		sqlstore.PostgreSQL: "'a_' || substr(md5(i::text), 1, 20) || i",
+		sqlstore.MySQL:      "concat('a_', substr(md5(i), 1, 20), i)",
+	}[d]
+	_, err := db.ExecContext(b.Context(), "INSERT INTO oauth_record (id, realm, kind, client_id, subject, created_at, expires_at, version, data) SELECT "+id+
+		", o.realm, o.kind, o.client_id, o.subject, o.created_at, o.expires_at, o.version, o.data FROM (SELECT * FROM oauth_record LIMIT 1) AS o, "+
+		fmt.Sprintf(numbers, *filled))
+	require.NoError(b, err)
+	if d != sqlstore.MySQL {
+		_, err = db.ExecContext(b.Context(), "ANALYZE")
+		require.NoError(b, err)
+	}
+}
+
+// refreshes returns what a worker does: it refreshes authorizations of its own.
 func refreshes(srv *oauthtest.Server, workers int) func(worker int) error {
-	tokens := make([]string, workers)
+	tokens := make([][spread]string, workers)
+	next := make([]int, workers)
 	for i := range tokens {
-		tokens[i] = srv.Redeem(srv.Code(oauthtest.SPAClient)).String("refresh_token")
+		for j := range tokens[i] {
+			tokens[i][j] = srv.Redeem(srv.Code(oauthtest.SPAClient)).String("refresh_token")
+		}
 	}
 	return func(i int) error {
-		a := srv.Refresh(oauthtest.SPAClient, tokens[i])
-		if tokens[i] = a.String("refresh_token"); a.Status != http.StatusOK {
+		next[i] = (next[i] + 1) % spread
+		token := &tokens[i][next[i]]
+		a := srv.Refresh(oauthtest.SPAClient, *token)
+		if *token = a.String("refresh_token"); a.Status != http.StatusOK {
 			return fmt.Errorf("%d %s", a.Status, a.Body)
 		}
 		return nil
 	}
 }
 
+// turns returns the IDs of a worker's records, one after the other.
+func turns(workers int) func(worker int) string {
+	next := make([]int, workers)
+	return func(i int) string {
+		next[i] = (next[i] + 1) % spread
+		return floorID(i, next[i])
+	}
+}
+
+// floorID is spread over the range of IDs, as random ones are.
+func floorID(worker, i int) string {
+	sum := sha256.Sum256([]byte(fmt.Sprint(worker, i)))
+	return "a_" + hex.EncodeToString(sum[:10])
+}
+
 // stores returns the Get and the Update of a refresh, through the store.
-func stores(b *testing.B, store *sqlstore.Store) func(worker int) error {
+func stores(b *testing.B, store *sqlstore.Store, workers int) func(worker int) error {
+	id := turns(workers)
 	return func(i int) error {
-		r, err := store.Get(b.Context(), fmt.Sprintf("floor-%016d", i))
+		r, err := store.Get(b.Context(), id(i))
 		if err != nil {
 			return err
 		}
@@ -125,8 +181,10 @@ func floors(b *testing.B, d sqlstore.Dialect, store *sqlstore.Store, db *sql.DB,
 	for r, err := range store.List(b.Context(), oauth.Filter{}) {
 		require.NoError(b, err)
 		for i := range workers {
-			r.ID = fmt.Sprintf("floor-%016d", i)
-			require.NoError(b, store.Create(b.Context(), r))
+			for j := range spread {
+				r.ID = floorID(i, j)
+				require.NoError(b, store.Create(b.Context(), r))
+			}
 		}
 		break
 	}
@@ -142,11 +200,12 @@ func floors(b *testing.B, d sqlstore.Dialect, store *sqlstore.Store, db *sql.DB,
 	require.NoError(b, err)
 	update, err := db.PrepareContext(b.Context(), write)
 	require.NoError(b, err)
+	turn := turns(workers)
 	return func(i int) error {
 		var id, realm, kind, client, subject string
 		var data []byte
 		var created, expires, version int64
-		err := get.QueryRowContext(b.Context(), fmt.Sprintf("floor-%016d", i)).
+		err := get.QueryRowContext(b.Context(), turn(i)).
 			Scan(&id, &realm, &kind, &client, &subject, &created, &expires, &version, &data)
 		if err != nil {
 			return err
