@@ -307,7 +307,7 @@ func TestMetadataJWKS(t *testing.T) {
 			a := w.fetch("/oauth/jwks")
 			require.Equal(t, http.StatusOK, a.Status)
 			assert.Equal(t, "application/json", a.Header.Get("Content-Type"))
-			assert.Equal(t, "public, max-age=300", a.Header.Get("Cache-Control"))
+			assert.Equal(t, "public, max-age=300, must-revalidate", a.Header.Get("Cache-Control"))
 			var set struct{ Keys []map[string]any }
 			require.NoError(t, json.Unmarshal(a.Body, &set))
 			require.Len(t, set.Keys, 3)
