@@ -7,7 +7,7 @@ MODULES = . sqlstore redisstore examples examples/otel examples/fosite
 # staticcheck and gofumpt: versions in tools/go.mod, which no workspace may see.
 TOOL = GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 
-.PHONY: test stores lint deps race short fuzz bench crash tidy api quickstart
+.PHONY: test stores lint deps race short fuzz bench crash million sizes tidy api quickstart
 
 test: deps
 	@for m in $(MODULES); do (cd $$m && $(GO) test -race -timeout 10m ./...) || exit 1; done
@@ -43,6 +43,14 @@ crash: deps
 
 tidy:
 	@for m in $(MODULES) tools; do (cd $$m && GOWORK=off $(GO) mod tidy) || exit 1; done
+
+# refreshes and their floor with a million authorizations in the store
+million: deps
+	cd sqlstore && $(GO) test -run '^$$' -bench Refresh -benchtime 3s -timeout 60m . -fill 1000000
+
+# bytes of a live authorization in each store, for docs/storage.md
+sizes: deps
+	cd examples && $(GO) test -run '^$$' -bench LiveAuthorization -benchtime 1x -timeout 30m ./docs
 
 # rewrite the listing of the exported API, to be read in review
 api:

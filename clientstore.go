@@ -130,7 +130,9 @@ func (s *ClientStore) Update(ctx context.Context, id string, edit func(*Client) 
 
 // RotateSecret gives a confidential client a new secret, which it returns and
 // of which only the hash is stored. The secret before it stays good, those
-// before that do not; a second call ends it.
+// before that do not; a second call ends it. After an error the secret may have
+// been stored all the same: call it again only when the client that has the one
+// before can be told, or set Secrets with Update.
 func (s *ClientStore) RotateSecret(ctx context.Context, id string) (string, error) {
 	secret := rand.Text()
 	_, err := s.Update(ctx, id, func(c *Client) error {
