@@ -29,15 +29,8 @@ func newHouse(t *testing.T, e engine) *house {
 	return &house{oauthtest.NewServer(t, func(c *oauth.Config) { c.Storage = store }), store, db}
 }
 
-// inside is the server as it is made for one transaction.
-func (h *house) inside(t *testing.T, tx *sql.Tx) *oauth.Server {
-	t.Helper()
-	c := h.Config
-	c.Storage = h.store.In(tx)
-	srv, err := oauth.New(c)
-	require.NoError(t, err)
-	return srv
-}
+// inside is the server for one transaction.
+func (h *house) inside(tx *sql.Tx) *oauth.Server { return h.WithStorage(h.store.In(tx)) }
 
 func (h *house) accounts(t *testing.T) int { return count(t, h.db, "SELECT count(*) FROM account") }
 
@@ -71,7 +64,7 @@ func TestRevokeInTransaction(t *testing.T) {
 				require.NoError(t, err)
 				_, err = tx.ExecContext(t.Context(), "DELETE FROM account WHERE name = '"+c.name+"'")
 				require.NoError(t, err)
-				n, err := h.inside(t, tx).Revoke(t.Context(), oauth.Selector{Subject: c.name, Erase: true})
+				n, err := h.inside(tx).Revoke(t.Context(), oauth.Selector{Subject: c.name, Erase: true})
 				require.NoError(t, err)
 				require.Equal(t, 2, n)
 				require.NoError(t, c.end(tx))
@@ -83,6 +76,33 @@ func TestRevokeInTransaction(t *testing.T) {
 					require.Equal(t, map[int]int{0: http.StatusOK, 1: http.StatusBadRequest}[c.count], refreshed)
 				}
 				require.Equal(t, http.StatusOK, h.Refresh(web, other.String("refresh_token")).Status)
+			})
+		}
+	})
+}
+
+// A host makes a personal access token and its own row about it together.
+func TestIssueInTransaction(t *testing.T) {
+	eachEngine(t, func(t *testing.T, e engine) {
+		h := newHouse(t, e)
+		for _, c := range ends {
+			t.Run(c.name, func(t *testing.T) {
+				tx, err := h.db.BeginTx(t.Context(), nil)
+				require.NoError(t, err)
+				token, made, err := h.inside(tx).Issue(t.Context(), web, oauth.Approval{Subject: c.name, Scopes: []string{"read"}})
+				require.NoError(t, err)
+				_, err = tx.ExecContext(t.Context(), "INSERT INTO account (name) VALUES ('"+made.ID+"')")
+				require.NoError(t, err)
+				_, err = h.inside(tx).VerifyToken(t.Context(), token)
+				require.NoError(t, err, "seen inside")
+				require.NoError(t, c.end(tx))
+
+				require.Equal(t, c.count, count(t, h.db, "SELECT count(*) FROM account WHERE name = '"+made.ID+"'"))
+				_, err = h.VerifyToken(t.Context(), token)
+				require.Equal(t, c.count == 0, errors.Is(err, oauth.InvalidToken), err)
+				listed, err := h.Authorizations(t.Context(), c.name)
+				require.NoError(t, err)
+				require.Len(t, listed, c.count)
 			})
 		}
 	})
@@ -138,7 +158,7 @@ func TestRefreshBesideTransaction(t *testing.T) {
 				a := h.signIn("alice")
 				tx, err := h.db.BeginTx(t.Context(), nil)
 				require.NoError(t, err)
-				n, err := h.inside(t, tx).Revoke(t.Context(), oauth.Selector{Subject: "alice"})
+				n, err := h.inside(tx).Revoke(t.Context(), oauth.Selector{Subject: "alice"})
 				require.NoError(t, err)
 				require.Equal(t, 1, n)
 				answer := make(chan *oauthtest.Answer, 1)
@@ -165,7 +185,7 @@ func TestRevokeInOldTransaction(t *testing.T) {
 			next := h.Refresh(web, a.String("refresh_token"))
 			require.Equal(t, http.StatusOK, next.Status)
 			later := h.signIn("alice")
-			n, err = h.inside(t, tx).Revoke(t.Context(), oauth.Selector{Subject: "alice"})
+			n, err = h.inside(tx).Revoke(t.Context(), oauth.Selector{Subject: "alice"})
 			require.NoError(t, err)
 			require.Equal(t, 2, n)
 			require.NoError(t, tx.Commit())

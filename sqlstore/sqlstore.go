@@ -101,7 +101,9 @@ func Open(db *sql.DB, d Dialect) (*Store, error) {
 }
 
 // In returns the storage as seen from within a transaction of the host, to issue,
-// to revoke or to change clients together with the host's own rows.
+// to revoke or to change clients together with the host's own rows:
+//
+//	token, made, err := srv.WithStorage(store.In(tx)).Issue(ctx, clientID, approval)
 //
 // Nothing of it counts before the host's COMMIT: tokens must not leave the
 // process earlier, and so the HTTP handlers never run on it. After a ROLLBACK the
