@@ -1,5 +1,5 @@
 // Package interop_test runs clients that other people wrote against a real
-// server: openid-client and oauth4webapi from npm, and curl.
+// server: openid-client and oauth4webapi from npm, x/oauth2, and curl.
 package interop_test
 
 import (
@@ -28,26 +28,33 @@ import (
 const (
 	webSecret     = `s3cret: 50%+more & "so"`
 	machineSecret = "machine-secret"
+	sharedKey     = "a key of client_secret_jwt, in the clear"
 )
 
 // A server is the library behind a real socket, which approves every request as
 // alice unless its parameter "decision" is "deny".
 type server struct {
+	*oauth.Server
 	issuer string
+	keys   clientKeys
 	mu     sync.Mutex
 	events []oauth.Event
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T, edits ...func(*oauth.Config)) *server {
 	t.Helper()
 	listener, err := net.Listen("tcp", "localhost:0")
 	require.NoError(t, err)
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	require.NoError(t, err)
-	s := &server{issuer: "http://localhost:" + port}
-	as, err := oauth.New(s.config())
+	s := &server{issuer: "http://localhost:" + port, keys: newClientKeys(t)}
+	cfg := s.config()
+	for _, edit := range edits {
+		edit(&cfg)
+	}
+	s.Server, err = oauth.New(cfg)
 	require.NoError(t, err)
-	web := httptest.NewUnstartedServer(as.Handler())
+	web := httptest.NewUnstartedServer(s.Handler())
 	require.NoError(t, web.Listener.Close())
 	web.Listener = listener
 	web.Start()
@@ -69,8 +76,15 @@ func (s *server) config() oauth.Config {
 				ID: "machine", Secrets: []string{oauth.HashSecret(machineSecret)}, Scopes: scopes,
 				Grants: []string{"client_credentials"},
 			},
+			oauth.Client{
+				ID: "signer", JWKS: s.keys.public, RedirectURIs: loopback, Scopes: scopes,
+				Grants: []string{"authorization_code", "refresh_token", "client_credentials"},
+			},
+			oauth.Client{ID: "remote", JWKSURI: clientJWKS, RedirectURIs: loopback, Scopes: scopes},
+			oauth.Client{ID: "shared", InsecureSharedKey: []byte(sharedKey), RedirectURIs: loopback, Scopes: scopes},
 		),
-		Grants: []oauth.Grant{grants.AuthorizationCode{}, grants.RefreshToken{}, grants.ClientCredentials{}},
+		Transport: s.keys,
+		Grants:    []oauth.Grant{grants.AuthorizationCode{}, grants.RefreshToken{}, grants.ClientCredentials{}},
 		Scopes: []oauth.Scope{
 			{Name: "profile", Description: "Your name", Claims: []string{"name"}},
 			{Name: "notes:read", Description: "Read your notes"},
@@ -123,6 +137,12 @@ type outcome struct {
 		DeniedCallback                                           map[string]string
 		DeniedState                                              string
 	}
+	Signed         map[string]journey // by algorithm
+	Remote, Shared journey
+	Asserted       struct {
+		EndpointAudience, Expired, OtherClient, OtherKey, OtherName, Twice failure
+		Once                                                               string
+	}
 }
 
 type journey struct {
@@ -158,7 +178,7 @@ func testLibrary(t *testing.T, library string) {
 	t.Helper()
 	t.Parallel()
 	s := newServer(t)
-	got := runScript(t, library, s.issuer)
+	got := runScript(t, library, s)
 
 	t.Run("RFC 8414, 7636: a public client", func(t *testing.T) { checkJourney(t, s.issuer, "native", got.None, false) })
 	t.Run("RFC 6749 2.3.1: a confidential client, Basic", func(t *testing.T) { checkJourney(t, s.issuer, "web:app+1", got.Basic, true) })
@@ -170,10 +190,11 @@ func testLibrary(t *testing.T, library string) {
 		assert.Equal(t, "machine", got.Machine.Introspected["client_id"])
 	})
 	checkFailures(t, s.issuer, got)
+	checkAssertions(t, s.issuer, got)
 	assert.Empty(t, s.ended(), "authorizations that the server took for stolen")
 }
 
-func runScript(t *testing.T, library, issuer string) (got outcome) {
+func runScript(t *testing.T, library string, s *server) (got outcome) {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	require.NoError(t, err, "node is needed: install Node 20 or later")
@@ -181,7 +202,7 @@ func runScript(t *testing.T, library, issuer string) (got outcome) {
 	require.NoError(t, err, "the npm packages are missing: run make deps")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, node, library+".mjs", issuer)
+	cmd := exec.CommandContext(ctx, node, library+".mjs", s.issuer, s.keys.private)
 	var stdout, stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	require.NoError(t, cmd.Run(), "%s%s", &stdout, &stderr)

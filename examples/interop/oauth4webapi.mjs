@@ -2,7 +2,13 @@
 import * as oauth from 'oauth4webapi'
 import { run } from './scenario.mjs'
 
-const methods = { none: oauth.None, basic: oauth.ClientSecretBasic, post: oauth.ClientSecretPost }
+const methods = {
+  none: oauth.None,
+  basic: oauth.ClientSecretBasic,
+  post: oauth.ClientSecretPost,
+  privateKey: ({ modify, ...key }) => oauth.PrivateKeyJwt(key, { [oauth.modifyAssertion]: modify }),
+  sharedKey: oauth.ClientSecretJwt,
+}
 const http = { [oauth.allowInsecureRequests]: true } // on loopback
 
 await run({

@@ -2,7 +2,13 @@
 import * as client from 'openid-client'
 import { run } from './scenario.mjs'
 
-const methods = { none: client.None, basic: client.ClientSecretBasic, post: client.ClientSecretPost }
+const methods = {
+  none: client.None,
+  basic: client.ClientSecretBasic,
+  post: client.ClientSecretPost,
+  privateKey: ({ modify, ...key }) => client.PrivateKeyJwt(key, { [client.modifyAssertion]: modify }),
+  sharedKey: client.ClientSecretJwt,
+}
 
 await run({
   async connect(issuer, id, method, secret) {

@@ -1,6 +1,7 @@
 // What every client library goes through here. A library is an object with
 //
-//	connect(issuer, id, method, secret)  discovery; method is none, basic or post
+//	connect(issuer, id, method, secret)  discovery; method is none, basic, post, sharedKey,
+//	                                     or privateKey: then secret is {key, kid, modify}
 //
 // which resolves to a client that can
 //
@@ -8,13 +9,15 @@
 //	exchange(callback, request)       check state and iss of the callback, redeem its code
 //	userinfo(token), refresh(token), revoke(token), introspect(token), credentials(scope)
 //
-// The script gets the issuer as its argument and prints one line of JSON; that
-// the values in it are right is for interop_test.go to say.
+// The script gets the issuer and the private keys of the client "signer" (JWKs) as its
+// arguments and prints one line of JSON; that the values in it are right is for
+// interop_test.go to say.
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 
 const secret = 's3cret: 50%+more & "so"'
 const machineSecret = 'machine-secret'
+const sharedKey = 'a key of client_secret_jwt, in the clear'
 const scope = 'profile notes:read'
 
 export async function run(library) {
@@ -27,6 +30,7 @@ export async function run(library) {
       post: await journey(await library.connect(issuer, 'web:app+1', 'post', secret), app, true),
       machine: await credentials(await library.connect(issuer, 'machine', 'basic', machineSecret)),
       failures: await failures(library, issuer, app),
+      ...(await assertions(library, issuer, app)),
     }
     console.log(JSON.stringify(result))
   } finally {
@@ -120,6 +124,47 @@ async function failures(library, issuer, app) {
   result.deniedCallback = Object.fromEntries(callback.searchParams)
   result.deniedState = request.state
   return result
+}
+
+const webCrypto = {
+  ES256: { name: 'ECDSA', namedCurve: 'P-256' },
+  ES384: { name: 'ECDSA', namedCurve: 'P-384' },
+  RS256: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' },
+  PS256: { name: 'RSA-PSS', hash: 'SHA-256' },
+  EdDSA: { name: 'Ed25519' },
+}
+
+// assertions is what clients do that have a key instead of a secret (RFC 7523).
+async function assertions(library, issuer, app) {
+  const signed = {}
+  const keys = {}
+  for (const { alg, kid, ...jwk } of JSON.parse(process.argv[3])) {
+    // Both libraries call EdDSA by its name of RFC 9864, whatever the metadata says.
+    const modify = alg === 'EdDSA' ? (header) => (header.alg = alg) : undefined
+    keys[alg] = { key: await crypto.subtle.importKey('jwk', jwk, webCrypto[alg], false, ['sign']), kid }
+    signed[alg] = await journey(await library.connect(issuer, 'signer', 'privateKey', { ...keys[alg], modify }), app, true)
+  }
+  const es = keys.ES256
+  const remote = await journey(await library.connect(issuer, 'remote', 'privateKey', es), app, true)
+  const shared = await journey(await library.connect(issuer, 'shared', 'sharedKey', sharedKey), app, true)
+
+  const { privateKey } = await crypto.subtle.generateKey(webCrypto.ES256, false, ['sign'])
+  const attempt = async (key, modify) => {
+    const client = await library.connect(issuer, 'signer', 'privateKey', { ...key, modify })
+    return () => client.credentials('notes:read')
+  }
+  const refused = async (key, modify) => failure((await attempt(key, modify))())
+  const twice = await attempt(es, (_, claims) => (claims.jti = 'twice'))
+  const asserted = {
+    endpointAudience: await refused(es, (_, claims) => (claims.aud = `${issuer.href}oauth/token`)),
+    expired: await refused(es, (_, claims) => (claims.exp = claims.iat - 1)),
+    otherClient: await refused(es, (_, claims) => (claims.sub = 'web:app+1')),
+    otherKey: await refused({ key: privateKey, kid: es.kid }),
+    otherName: await refused(keys.EdDSA),
+    once: (await twice()).token_type,
+    twice: await failure(twice()),
+  }
+  return { signed, remote, shared, asserted }
 }
 
 // failure says how the library saw a promise fail.
