@@ -30,7 +30,7 @@ const (
 var (
 	// publicKey are the rules for private_key_jwt. A token of another kind, an access
 	// token or an ID token, has a typ of its own and is none (RFC 8725, section 3.11).
-	publicKey = jose.Rules{Types: []string{"", "JWT", "client-authentication+jwt"}, Algorithms: []string{"ES256", "ES384", "RS256", "PS256", "EdDSA"}}
+	publicKey = jose.Rules{Types: []string{"", "JWT", "client-authentication+jwt"}, Algorithms: []string{"ES256", "ES384", "RS256", "PS256", "EdDSA", "Ed25519"}}
 	// sharedKey are those for client_secret_jwt.
 	sharedKey = jose.Rules{Types: publicKey.Types, Algorithms: []string{"HS256"}}
 )

@@ -140,8 +140,8 @@ type outcome struct {
 	Signed         map[string]journey // by algorithm
 	Remote, Shared journey
 	Asserted       struct {
-		EndpointAudience, Expired, OtherClient, OtherKey, OtherName, Twice failure
-		Once                                                               string
+		EndpointAudience, Expired, OtherClient, OtherKey, Twice failure
+		Once, OtherName                                         string
 	}
 }
 

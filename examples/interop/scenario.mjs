@@ -160,7 +160,7 @@ async function assertions(library, issuer, app) {
     expired: await refused(es, (_, claims) => (claims.exp = claims.iat - 1)),
     otherClient: await refused(es, (_, claims) => (claims.sub = 'web:app+1')),
     otherKey: await refused({ key: privateKey, kid: es.kid }),
-    otherName: await refused(keys.EdDSA),
+    otherName: (await (await attempt(keys.EdDSA))()).token_type,
     once: (await twice()).token_type,
     twice: await failure(twice()),
   }

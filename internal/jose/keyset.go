@@ -64,7 +64,7 @@ func parseJWK(o *Object) (keys []Key) {
 	}
 	for _, a := range [...]string{es256, es384, rs256, ps256, eddsa} {
 		k := Key{ID: kid, Algorithm: a, Signer: verifyOnly{pub}}
-		if (alg == a || !o.Has("alg")) && Check(k) == nil {
+		if (alg == a || !o.Has("alg") || alg == ed25519Name && a == eddsa) && Check(k) == nil {
 			keys = append(keys, k)
 		}
 	}

@@ -1,0 +1,1 @@
+curl -i -b jar "$B/oauth/authorize?response_type=code&client_id=flowsta_app_abc123&redirect_uri=https://yourapp.com/callback&scope=profile%20email&state=random_state&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256"

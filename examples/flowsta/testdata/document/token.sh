@@ -1,0 +1,1 @@
+curl -i $B/oauth/token -H 'Content-Type: application/json' -d '{"grant_type":"authorization_code","code":"'$CODE'","redirect_uri":"https://yourapp.com/callback","client_id":"flowsta_app_abc123","code_verifier":"dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"}'

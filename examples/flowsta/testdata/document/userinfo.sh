@@ -1,0 +1,1 @@
+curl -i $B/oauth/userinfo -H "Authorization: Bearer $AT"
