@@ -1,0 +1,4 @@
+curl --request GET \
+  --url https://dev.flextell.ai/api/<endpoint> \
+  --header "Authorization: Bearer YOUR_ACCESS_TOKEN" \
+  --header "Accept: application/json"
