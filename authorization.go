@@ -283,7 +283,7 @@ func (s *Server) Authorizations(ctx context.Context, subject string) ([]*Authori
 // no refresh token, whether one that it got may still be good.
 func (a *authorization) usable(now time.Time) bool {
 	switch {
-	case !a.live(now):
+	case !a.live(now) || millis(now) >= a.grant.End: // its record outlives its tokens by a little
 		return false
 	case a.head.generation == 0 && a.code.exists():
 		return millis(now) < a.code.Expires

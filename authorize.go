@@ -154,6 +154,9 @@ func (s *Server) locate(ctx context.Context, params *form.Values) (*authorizeReq
 	if err := params.ErrOf("redirect_uri"); err != nil {
 		return a, fromForm(err)
 	}
+	if s.cfg.RequireRedirectURI && params.Get("redirect_uri") == "" {
+		return a, missing("redirect_uri")
+	}
 	uri, ok := matchRedirect(a.client, params.Get("redirect_uri"))
 	if !ok {
 		return a, &Error{Code: InvalidRequest, Description: "The redirect URI is not one of the client's", Parameter: "redirect_uri"}

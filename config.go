@@ -33,6 +33,9 @@ type Config struct {
 	// Interact asks the resource owner: it approves or denies the interaction, now
 	// or after any number of pages. Required if a grant uses the authorization endpoint.
 	Interact func(w http.ResponseWriter, r *http.Request, in *Interaction) `json:"-"`
+	// RequireRedirectURI refuses an authorization request that leaves redirect_uri out.
+	// Zero: a client that has registered only one may (RFC 6749, section 3.1.2.3).
+	RequireRedirectURI bool
 	// HandleLifetime is how long the resource owner may take to decide. Zero: 1 h;
 	// at most 24 h.
 	HandleLifetime time.Duration
@@ -87,7 +90,7 @@ type Config struct {
 	Origins func(origin string) bool `json:"-"`
 	// Import adopts a refresh token of another server that is not one of this
 	// server's: it returns what was approved there, or an error that is InvalidGrant
-	// (or an *Error) if the token is not live. The token becomes the first of a new
+	// (or an *Error) if the token is not live or was not issued to this client. The token becomes the first of a new
 	// authorization, once in that authorization's absolute life; a token that is
 	// older than that, Import must refuse itself, and of a token that can be spelled
 	// in several ways, all spellings but one. A scope that the client may not have

@@ -126,6 +126,15 @@ func TestRedirectAccepted(t *testing.T) {
 	})
 }
 
+func TestRequireRedirectURI(t *testing.T) {
+	w := watch(t, func(c *oauth.Config) { c.RequireRedirectURI = true })
+	for _, q := range []string{az("-redirect_uri"), az("redirect_uri=")} {
+		w.page(w.get(q), http.StatusBadRequest, q)
+	}
+	w.mayStore = true
+	w.code(w.get(az()), backP+"?")
+}
+
 func TestRedirectRegistration(t *testing.T) {
 	config := func(uri string) oauth.Config {
 		s := newServer(t)

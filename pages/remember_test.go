@@ -15,7 +15,9 @@ import (
 
 const days = 24 * time.Hour
 
-func remembering(pc *pages.Config, _ *oauth.Config) { pc.Remember, pc.SessionLifetime = 10*days, 30*days }
+func remembering(pc *pages.Config, _ *oauth.Config) {
+	pc.Remember, pc.SessionLifetime = 10*days, 30*days
+}
 
 func TestRemember(t *testing.T) {
 	t.Run("the second time the user is sent back at once", func(t *testing.T) {

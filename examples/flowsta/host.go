@@ -72,9 +72,10 @@ func newConfig(o options) (oauth.Config, error) {
 		// Bodies are JSON, and revocation names its client in a header.
 		Decode: oauth.Merge(oauth.JSONBody, oauth.Header("X-Client-Id", "client_id")),
 		// Access tokens begin with eyJhbGciOiJIUzI1NiIs, which is HS256.
-		AccessToken: oauth.JWT{Type: "JWT", InsecureSymmetricKey: oauth.NewSecret()},
-		Policy:      policy,
-		Guards:      []oauth.Guard{limited, redirectURIRequired},
+		AccessToken:        oauth.JWT{Type: "JWT", InsecureSymmetricKey: oauth.NewSecret()},
+		Policy:             policy,
+		Guards:             []oauth.Guard{limited},
+		RequireRedirectURI: true,
 		// The callback has code and state and nothing else.
 		InsecureOmitIssuer: true,
 		Now:                o.Now,
@@ -94,14 +95,4 @@ var limits = guard.RateLimit{Rules: []guard.Rule{
 // anew, and no other end is documented, so the last one is as far away as it can be.
 func policy(context.Context, oauth.PolicyRequest) oauth.Policy {
 	return oauth.Policy{Code: 10 * time.Minute, Access: time.Hour, RefreshIdle: 30 * day, RefreshAbsolute: 3650 * day}
-}
-
-// redirectURIRequired asks for what RFC 6749, section 4.1.1, lets a client leave
-// out that has registered no more than one.
-func redirectURIRequired(_ context.Context, c *oauth.Call) error {
-	query := c.Request.URL.Query()
-	if c.Endpoint != "authorize" || c.Request.Method != http.MethodGet || query.Get("interaction") != "" || query.Get("redirect_uri") != "" {
-		return nil
-	}
-	return &oauth.Error{Code: oauth.InvalidRequest, Description: "Missing required parameter: redirect_uri", Parameter: "redirect_uri"}
 }
