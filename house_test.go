@@ -58,7 +58,7 @@ var layers = map[string][]string{
 	"oauthtest": {"oauthtest", "pages", "grants", "memstore", "guard", ".", "resource", "internal"},
 	// Modules of their own see what everybody sees: nothing internal.
 	"sqlstore":   {"sqlstore", "grants", "memstore", ".", "resource"},
-	"redisstore": {"redisstore", "grants", "memstore", ".", "resource"},
+	"redisstore": {"redisstore", "grants", "memstore", "guard", ".", "resource"},
 	"examples":   {"examples", "sqlstore", "redisstore", "oauthtest", "pages", "grants", "memstore", "keystore", "guard", ".", "resource"},
 	"bench":      {"bench", "sqlstore", "redisstore", "oauthtest", "pages", "grants", "memstore", "keystore", "guard", ".", "resource"},
 }

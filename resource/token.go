@@ -92,6 +92,13 @@ type Call struct {
 	// verified; nil elsewhere.
 	Token *Token
 	Now   time.Time
+	// OnAuthenticated takes what a guard has to ask once the client has proven that it
+	// is the one of ClientID: the guard appends a function. They run in order, before
+	// anything changes, and an error is the answer as a Guard's is. They do not run
+	// where nothing is proven: for a public client, at the authorization endpoint, in a
+	// request that is refused before. A call with a Token needs no other proof, and
+	// they do not run there.
+	OnAuthenticated []func(context.Context) error
 }
 
 // A Guard may refuse a request before a secret is compared or any state changes:
