@@ -7,7 +7,7 @@ MODULES = . sqlstore redisstore examples examples/otel examples/fosite
 # staticcheck and gofumpt: versions in tools/go.mod, which no workspace may see.
 TOOL = GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 
-.PHONY: test stores lint deps race short fuzz bench crash million sizes tidy api quickstart
+.PHONY: test stores lint deps race short fuzz bench crash million sizes tidy api quickstart model abuse
 
 test: deps
 	@for m in $(MODULES); do (cd $$m && $(GO) test -race -timeout 10m ./...) || exit 1; done
@@ -33,6 +33,15 @@ deps:
 # every fuzz target for FUZZTIME each: a time (30s) or a number of inputs (5000x)
 fuzz:
 	@.ci/fuzz $(FUZZTIME)
+
+# random sequences against the model of an authorization: MODEL of them
+MODEL ?= 50000
+model:
+	$(GO) test -run TestModel -count=1 -timeout 2h -v . -rapid.checks $(MODEL)
+
+# floods, with a million client ids
+abuse:
+	$(GO) test -run TestAbuse -count=1 -timeout 30m -v . -flood 1000000
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...

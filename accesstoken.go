@@ -139,7 +139,8 @@ func (t *accessToken) addClaims(ctx context.Context, f *Fields, j JWT) error {
 		return err
 	}
 	for _, e := range more.list {
-		if slices.Contains(ownClaims[:], e.name) {
+		// Many readers of JSON do not tell the cases of a name apart, and take the last one.
+		if slices.ContainsFunc(ownClaims[:], func(own string) bool { return strings.EqualFold(own, e.name) }) {
 			return broken(fmt.Errorf("JWT.Claims sets %q, which is the server's", e.name))
 		}
 		f.Set(e.name, e.value)
@@ -265,7 +266,7 @@ func (s *Server) openAccessToken(ctx context.Context, text string) (*presentedTo
 	if len(text) > maxTokenText {
 		return nil, inactive("malformed")
 	}
-	isJWT := strings.Count(text, ".") == 2
+	isJWT, foreign := strings.Count(text, ".") == 2, false
 	err := error(inactive("malformed"))
 	for _, f := range s.formats {
 		var t *presentedToken
@@ -280,7 +281,8 @@ func (s *Server) openAccessToken(ctx context.Context, text string) (*presentedTo
 			if !ok {
 				continue
 			}
-			t, err = s.openSealed(ctx, sealed)
+			t, err = s.openSealed(sealed)
+			foreign = foreign || errors.Is(err, derive.ErrUnknownKey)
 		}
 		if err == nil {
 			return t, nil
@@ -289,17 +291,21 @@ func (s *Server) openAccessToken(ctx context.Context, text string) (*presentedTo
 			return nil, err
 		}
 	}
+	if foreign { // to none of the formats: a token of one may look like one of another, too
+		s.emit(ctx, Event{Type: EventUnknownSecret})
+	}
 	return nil, err
 }
 
 // openSealed reads an opaque token.
-func (s *Server) openSealed(ctx context.Context, sealed []byte) (*presentedToken, error) {
+func (s *Server) openSealed(sealed []byte) (*presentedToken, error) {
 	b, err := s.ring.Open(nil, derive.Access, sealed)
-	if errors.Is(err, derive.ErrUnknownKey) {
-		s.emit(ctx, Event{Type: EventUnknownSecret})
-	}
 	if err != nil || len(b) < innerMAC {
-		return nil, inactive("not sealed by this server")
+		no := inactive("not sealed by this server")
+		if err != nil {
+			no.Cause = fmt.Errorf("not sealed by this server: %w", err)
+		}
+		return nil, no
 	}
 	cut := len(b) - innerMAC
 	t, ok := parseAccessToken(b[:cut])

@@ -341,7 +341,7 @@ func TestJWT(t *testing.T) {
 func TestIsolation(t *testing.T) {
 	for name, change := range map[string]func(*oauth.Config){
 		"N011 S384 two issuers": func(c *oauth.Config) { c.Issuer = "https://other.example" },
-		"S384 two realms":       func(c *oauth.Config) { c.Realm = "other" },
+		"V130 S384 two realms":  func(c *oauth.Config) { c.Realm = "other" },
 		"S384 both":             func(c *oauth.Config) { c.Issuer, c.Realm = "https://other.example", "other" },
 	} {
 		for format, use := range map[string]func(*oauth.Config){"opaque": func(*oauth.Config) {}, "JWT with one key": withJWT(t)} {
@@ -442,4 +442,22 @@ func TestSecretsRotate(t *testing.T) {
 		first.rotate(web, tokens.String("refresh_token"))
 		first.Redeem(code)
 	})
+}
+
+func TestATokenOfAnotherFormatIsNoUnknownSecret(t *testing.T) {
+	personal := oauth.Opaque{Prefix: "pat_"}
+	s := newServer(t, func(c *oauth.Config) {
+		c.OtherFormats = []oauth.Format{personal}
+		c.Policy = func(context.Context, oauth.PolicyRequest) oauth.Policy { return oauth.Policy{AccessToken: personal} }
+	})
+	for _, subject := range []string{"a", "al", "ali", "alic"} { // of lengths that base64url has, and has not
+		token, err := s.VerifyToken(t.Context(), s.AccessToken(subject))
+		require.NoError(t, err)
+		require.Equal(t, subject, token.Subject)
+	}
+	assert.Empty(t, s.Events(oauth.EventUnknownSecret))
+	other := newServer(t, func(c *oauth.Config) { c.OtherFormats = s.Config.OtherFormats })
+	_, err := other.VerifyToken(t.Context(), s.AccessToken("al"))
+	require.ErrorIs(t, err, oauth.InvalidToken)
+	assert.Len(t, other.Events(oauth.EventUnknownSecret), 1, "once, however many formats there are")
 }

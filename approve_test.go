@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -101,6 +102,17 @@ func TestInteractionTwice(t *testing.T) {
 			require.NotEmpty(t, events)
 		})
 	}
+	t.Run("design 4 N009 refused: fewer resources", func(t *testing.T) {
+		s := newServer(t, resources)
+		p := open(t, s, oauthtest.WebClient, url.Values{"resource": {"https://api.example", "https://other.example"}})
+		require.Equal(t, "303 code", result(p.decide(s)))
+		s.Interact(func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) {
+			in.Approve(w, r, oauth.Approval{Subject: "alice", Scopes: in.Scopes(), Resources: in.Resources()[:1]})
+		})
+		require.Equal(t, http.StatusBadRequest, p.decide(s).Status)
+		s.Approve("alice")
+		require.Equal(t, "303 code", result(p.decide(s)))
+	})
 	t.Run("N008 after the sweep the handle is no more", func(t *testing.T) {
 		w := watch(t)
 		handle, cookie := w.begin(az())

@@ -259,7 +259,7 @@ func (s *Server) back(a *authorizeRequest, err *Error, event Event) *refusal {
 		return &refusal{Error: err, event: event}
 	}
 	to := &redirection{uri: a.redirectURI, fragment: a.fragment}
-	to.fields.Set("error", string(err.Code))
+	to.fields.Set("error", printable(string(err.Code)))
 	if d := printable(err.Description); d != "" {
 		to.fields.Set("error_description", d)
 	}
@@ -338,9 +338,6 @@ func (s *Server) approve(ctx context.Context, in *Interaction, ap Approval) (*re
 		return fail(err)
 	}
 	z.extend(policy, accessEnd)
-	if err := s.remember(ctx, in, &ap); err != nil {
-		return fail(err)
-	}
 	no := s.carryOut(ctx, &plan{issued: Issued{Subject: ap.Subject, Authorization: z.rec.ID},
 		write: func(time.Time) (write, error) { return write{create: true, rec: s.encodeAuthorization(&z)}, nil }})
 	if no != nil && errors.Is(no.Error, errRaceLost) {
@@ -354,6 +351,11 @@ func (s *Server) approve(ctx context.Context, in *Interaction, ap Approval) (*re
 	}
 	if no != nil {
 		return fail(no.Error)
+	}
+	// Only an approval that counts is remembered. Where that fails the user is asked
+	// again next time, and the client has its answer all the same.
+	if err := s.remember(ctx, in, &ap); err != nil {
+		s.emit(ctx, Event{Type: EventStorageFailed, Endpoint: nameAuthorize, ClientID: a.client.ID, Subject: ap.Subject, Err: err})
 	}
 	event.Type, event.Endpoint, event.GrantType, event.Scopes = EventApproved, nameAuthorize, grantType, slices.Clone(ap.Scopes)
 	s.emit(ctx, event)
@@ -392,6 +394,9 @@ func (s *Server) newAuthorization(z *authorization, id [16]byte, c *Client, gran
 	z.head = head{keyID: s.ring.First(), nonce: newNonce(), rotated: millis(now)}
 	z.grant = grantPart{Type: grantType, Scopes: slices.Clone(ap.Scopes), Resources: slices.Clone(ap.Resources),
 		ACR: ap.ACR, AMR: slices.Clone(ap.AMR), Session: ap.Session, Extra: maps.Clone(ap.Extra)}
+	if ap.AuthTime.After(now.Add(time.Minute)) {
+		return broken(errors.New("the approval's AuthTime is in the future"))
+	}
 	if !ap.AuthTime.IsZero() {
 		z.grant.AuthTime = ap.AuthTime.Unix()
 	}
@@ -490,7 +495,7 @@ func (s *Server) approvedBefore(ctx context.Context, in *Interaction, again *aut
 	a := in.request
 	if err != nil || z.head.flags&flagEnded != 0 || z.head.generation != 0 || z.code.Expires <= millis(s.now()) ||
 		!a.issue.Code || a.issue.AccessToken || rec.ClientID != a.client.ID || rec.Subject != again.rec.Subject ||
-		!sameSet(z.grant.Scopes, again.grant.Scopes) || !s.ring.Has(z.head.keyID) {
+		!sameSet(z.grant.Scopes, again.grant.Scopes) || !sameSet(z.grant.Resources, again.grant.Resources) || !s.ring.Has(z.head.keyID) {
 		return nil, used
 	}
 	issued := z.issued(a, rec.CreatedAt, fromMillis(z.code.Expires))

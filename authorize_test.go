@@ -37,7 +37,7 @@ func TestAuthorizeClient(t *testing.T) {
 		{"S016 broken escape in client_id", az("client_id=P%4")},
 		{"S016 NUL in redirect_uri", az("redirect_uri=https://app.example/cb%00.evil")},
 		{"S016 invalid UTF-8 in redirect_uri", az("redirect_uri=https://app.example/cb%C0%AF")},
-		{"S080 markup in client_id", az(`client_id=%22%3E%3Csvg/onload=1%3E`, "error=%3Csvg%3E", "error_description=%3Cb%3Ehint",
+		{"V074 V075 S080 markup in client_id", az(`client_id=%22%3E%3Csvg/onload=1%3E`, "error=%3Csvg%3E", "error_description=%3Cb%3Ehint",
 			"error_hint=%3Ci%3Eyes", "error_uri=javascript:alert")},
 		{"RFC 6749 3.1 nothing at all", ""},
 		{"RFC 6749 3.1 query over 16 KiB", az("state=" + strings.Repeat("s", 16<<10))},

@@ -206,7 +206,7 @@ func TestStorageBudget(t *testing.T) {
 		}, []string{"Get", "Create"}, "303", 2},
 		{"approve, to be remembered", nil, func(_ *testing.T, s *oauthtest.Server) answer {
 			return remembered(s, func() {})
-		}, []string{"Get", "Get", "Create", "Create"}, "303", 2},
+		}, []string{"Get", "Create", "Get", "Create"}, "303", 2},
 		{"approve, implicit token", implicit, func(t *testing.T, s *oauthtest.Server) answer {
 			p := open(t, s, "old", url.Values{"response_type": {"token"}})
 			return func() *oauthtest.Answer { return p.decide(s) }

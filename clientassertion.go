@@ -126,7 +126,7 @@ func (s *Server) checkAssertion(ctx context.Context, c *Client, text, endpoint s
 // isAudience: the issuer, as the one audience, so that what a client was made to
 // send to another server is no good here.
 func (s *Server) isAudience(audience []string, endpoint string) bool {
-	if len(audience) != 1 {
+	if len(audience) != 1 || audience[0] == "" { // an endpoint that is not served has no URL
 		return false
 	}
 	if audience[0] == s.cfg.Issuer {
@@ -141,6 +141,10 @@ var errNoKeys = errors.New("the client has no keys")
 func (s *Server) verifyAssertion(ctx context.Context, c *Client, text string) ([]byte, error) {
 	switch {
 	case len(c.JWKS) > 0:
+		// Reading keys is work: not for what no key could verify.
+		if _, err := publicKey.Verify(text, nil); !errors.Is(err, jose.ErrUnknownKey) {
+			return nil, err
+		}
 		keys, err := jose.ParseJWKS(c.JWKS)
 		if err != nil || len(keys) == 0 {
 			return nil, errNoKeys
@@ -149,7 +153,7 @@ func (s *Server) verifyAssertion(ctx context.Context, c *Client, text string) ([
 	case c.JWKSURI != "":
 		return s.keySets.of(c.ID, c.JWKSURI).Verify(ctx, text)
 	case len(c.InsecureSharedKey) > 0:
-		// The key has no kid: whatever the header says, it is this one.
+		// The key has no kid, and an assertion that names one is not made with it.
 		return sharedKey.Verify(text, []jose.Key{{Algorithm: "HS256", Secret: c.InsecureSharedKey}})
 	}
 	return nil, errNoKeys

@@ -144,30 +144,30 @@ func TestClientAssertion(t *testing.T) {
 	})
 	now := func(s *oauthtest.Server) int64 { return s.Clock.Now().Unix() }
 	for name, change := range map[string]func(s *oauthtest.Server) map[string]any{
-		"S294 no exp":  func(*oauthtest.Server) map[string]any { return map[string]any{"exp": nil} },
-		"no jti":       func(*oauthtest.Server) map[string]any { return map[string]any{"jti": nil} },
-		"an empty jti": func(*oauthtest.Server) map[string]any { return map[string]any{"jti": ""} },
-		"a long jti":   func(*oauthtest.Server) map[string]any { return map[string]any{"jti": strings.Repeat("j", 256)} },
-		"no iss":       func(*oauthtest.Server) map[string]any { return map[string]any{"iss": nil} },
-		"another iss":  func(*oauthtest.Server) map[string]any { return map[string]any{"iss": "other"} },
-		"another sub":  func(*oauthtest.Server) map[string]any { return map[string]any{"sub": oauthtest.SPAClient} },
-		"no aud":       func(*oauthtest.Server) map[string]any { return map[string]any{"aud": nil} },
-		"another aud":  func(*oauthtest.Server) map[string]any { return map[string]any{"aud": "https://evil.example"} },
+		"V113 S294 no exp": func(*oauthtest.Server) map[string]any { return map[string]any{"exp": nil} },
+		"no jti":           func(*oauthtest.Server) map[string]any { return map[string]any{"jti": nil} },
+		"an empty jti":     func(*oauthtest.Server) map[string]any { return map[string]any{"jti": ""} },
+		"a long jti":       func(*oauthtest.Server) map[string]any { return map[string]any{"jti": strings.Repeat("j", 256)} },
+		"no iss":           func(*oauthtest.Server) map[string]any { return map[string]any{"iss": nil} },
+		"another iss":      func(*oauthtest.Server) map[string]any { return map[string]any{"iss": "other"} },
+		"another sub":      func(*oauthtest.Server) map[string]any { return map[string]any{"sub": oauthtest.SPAClient} },
+		"no aud":           func(*oauthtest.Server) map[string]any { return map[string]any{"aud": nil} },
+		"another aud":      func(*oauthtest.Server) map[string]any { return map[string]any{"aud": "https://evil.example"} },
 		"RFC 7523bis the endpoint as aud": func(*oauthtest.Server) map[string]any {
 			return map[string]any{"aud": oauthtest.Issuer + "/oauth/token"}
 		},
 		"RFC 7523bis two audiences": func(*oauthtest.Server) map[string]any {
 			return map[string]any{"aud": []string{oauthtest.Issuer, "https://evil.example"}}
 		},
-		"aud with a slash":                 func(*oauthtest.Server) map[string]any { return map[string]any{"aud": oauthtest.Issuer + "/"} },
-		"expired this second":              func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": now(s)} },
-		"S355 exp in ten years":            func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": now(s) + 10*366*24*3600} },
-		"exp is text":                      func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": "soon"} },
-		"exp is no date":                   func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": 1e300} },
-		"issued a minute from now":         func(s *oauthtest.Server) map[string]any { return map[string]any{"iat": now(s) + 60} },
-		"not before a minute from now":     func(s *oauthtest.Server) map[string]any { return map[string]any{"nbf": now(s) + 60} },
-		"sub is a list":                    func(*oauthtest.Server) map[string]any { return map[string]any{"sub": []string{signer}} },
-		"V105 aud is a list with a number": func(*oauthtest.Server) map[string]any { return map[string]any{"aud": []any{oauthtest.Issuer, 1}} },
+		"aud with a slash":                  func(*oauthtest.Server) map[string]any { return map[string]any{"aud": oauthtest.Issuer + "/"} },
+		"expired this second":               func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": now(s)} },
+		"S355 exp in ten years":             func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": now(s) + 10*366*24*3600} },
+		"exp is text":                       func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": "soon"} },
+		"exp is no date":                    func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": 1e300} },
+		"S374 issued a minute from now":     func(s *oauthtest.Server) map[string]any { return map[string]any{"iat": now(s) + 60} },
+		"S374 not before a minute from now": func(s *oauthtest.Server) map[string]any { return map[string]any{"nbf": now(s) + 60} },
+		"sub is a list":                     func(*oauthtest.Server) map[string]any { return map[string]any{"sub": []string{signer}} },
+		"V105 aud is a list with a number":  func(*oauthtest.Server) map[string]any { return map[string]any{"aud": []any{oauthtest.Issuer, 1}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t)
@@ -178,11 +178,11 @@ func TestClientAssertion(t *testing.T) {
 		})
 	}
 	for name, change := range map[string]func(s *oauthtest.Server) map[string]any{
-		"aud as a list of one":    func(*oauthtest.Server) map[string]any { return map[string]any{"aud": []string{oauthtest.Issuer}} },
-		"an hour, as some do":     func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": now(s) + 3600} },
-		"a clock 8 seconds ahead": func(s *oauthtest.Server) map[string]any { return map[string]any{"iat": now(s) + 8, "nbf": now(s) + 8} },
-		"no iat":                  func(*oauthtest.Server) map[string]any { return map[string]any{"iat": nil} },
-		"other claims":            func(*oauthtest.Server) map[string]any { return map[string]any{"x": []int{1}} },
+		"aud as a list of one":         func(*oauthtest.Server) map[string]any { return map[string]any{"aud": []string{oauthtest.Issuer}} },
+		"an hour, as some do":          func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": now(s) + 3600} },
+		"S374 a clock 8 seconds ahead": func(s *oauthtest.Server) map[string]any { return map[string]any{"iat": now(s) + 8, "nbf": now(s) + 8} },
+		"no iat":                       func(*oauthtest.Server) map[string]any { return map[string]any{"iat": nil} },
+		"other claims":                 func(*oauthtest.Server) map[string]any { return map[string]any{"x": []int{1}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t)
@@ -205,6 +205,9 @@ func TestClientAssertion(t *testing.T) {
 		s := start(t, func(c *oauth.Config) { c.InsecureEndpointAudience, c.Endpoints.Introspect = true, "-" })
 		form := asserted(signed(t, es, "", claimsOf(s, map[string]any{"aud": ""})), machineGrant)
 		assert.Equal(t, "401 invalid_client", outcome(postForm(s, "/oauth/token", form)), "an endpoint that is not served has no URL")
+		s = start(t, func(c *oauth.Config) { c.InsecureEndpointAudience, c.Endpoints.Token = true, "-" })
+		form = asserted(signed(t, es, "", claimsOf(s, map[string]any{"aud": ""})), url.Values{"token": {"x"}})
+		assert.Equal(t, "401 invalid_client", outcome(postForm(s, "/oauth/revoke", form)), "nor has the token endpoint then")
 	})
 	for name, make := range map[string]func(s *oauthtest.Server) string{
 		"V109 alg none": func(s *oauthtest.Server) string {
@@ -217,7 +220,7 @@ func TestClientAssertion(t *testing.T) {
 		"an unknown kid": func(s *oauthtest.Server) string {
 			return signed(t, jose.JSONWebKey{Key: es.Key, KeyID: "9", Algorithm: "ES256"}, "", claimsOf(s, nil))
 		},
-		"S279 embedded jwk": func(s *oauthtest.Server) string {
+		"V111 S279 embedded jwk": func(s *oauthtest.Server) string {
 			other := esKey(t, "1")
 			jwk, _ := json.Marshal(other.Public())
 			return handmade(`{"alg":"ES256","jwk":`+string(jwk)+`}`, claimsOf(s, nil), es256(other))
@@ -228,12 +231,12 @@ func TestClientAssertion(t *testing.T) {
 		"crit": func(s *oauthtest.Server) string {
 			return handmade(`{"alg":"ES256","kid":"1","crit":["x"],"x":1}`, claimsOf(s, nil), es256(es))
 		},
-		"S237 an access token's typ":  func(s *oauthtest.Server) string { return signed(t, es, "at+jwt", claimsOf(s, nil)) },
-		"V100 many dots":              func(*oauthtest.Server) string { return strings.Repeat(".", 1<<14) },
-		"no JWT":                      func(*oauthtest.Server) string { return "x" },
-		"no JSON":                     func(*oauthtest.Server) string { return "e30.eA.e30" },
-		"S264 the same member twice":  func(s *oauthtest.Server) string { return twice(s, es) },
-		"a signature cut by one byte": func(s *oauthtest.Server) string { x := signed(t, es, "", claimsOf(s, nil)); return x[:len(x)-2] },
+		"S237 an access token's typ":      func(s *oauthtest.Server) string { return signed(t, es, "at+jwt", claimsOf(s, nil)) },
+		"V100 many dots":                  func(*oauthtest.Server) string { return strings.Repeat(".", 1<<14) },
+		"no JWT":                          func(*oauthtest.Server) string { return "x" },
+		"no JSON":                         func(*oauthtest.Server) string { return "e30.eA.e30" },
+		"V115 S264 the same member twice": func(s *oauthtest.Server) string { return twice(s, es) },
+		"a signature cut by one byte":     func(s *oauthtest.Server) string { x := signed(t, es, "", claimsOf(s, nil)); return x[:len(x)-2] },
 		"a public client's assertion": func(s *oauthtest.Server) string {
 			return signed(t, es, "", claimsOf(s, map[string]any{"iss": oauthtest.SPAClient, "sub": oauthtest.SPAClient}))
 		},
@@ -307,7 +310,7 @@ func TestClientAssertionIsUsedOnce(t *testing.T) {
 	start := func(t *testing.T, edits ...func(*oauth.Config)) *oauthtest.Server {
 		return newServer(t, append([]func(*oauth.Config){signing(oauth.Client{JWKS: publicJWKS(t, es)})}, edits...)...)
 	}
-	t.Run("S118 a second time, at another process, until it expires", func(t *testing.T) {
+	t.Run("V055 S118 a second time, at another process, until it expires", func(t *testing.T) {
 		s := start(t)
 		other := start(t, func(c *oauth.Config) { c.Storage, c.Secrets, c.Now = s.Config.Storage, s.Config.Secrets, s.Config.Now })
 		assertion := signed(t, es, "", claimsOf(s, nil))
@@ -351,7 +354,7 @@ func TestClientAssertionIsUsedOnce(t *testing.T) {
 		wantError(t, postForm(s, "/oauth/token", asserted(assertion, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}})), 400, oauth.InvalidGrant)
 		require.Equal(t, 200, postForm(s, "/oauth/token", asserted(assertion, machineGrant)).Status)
 	})
-	t.Run("S326 fifty at once", func(t *testing.T) {
+	t.Run("V014 S326 fifty at once", func(t *testing.T) {
 		s := start(t)
 		assertion := signed(t, es, "", claimsOf(s, nil))
 		answers := volley(50, func(int) *oauthtest.Answer { return postForm(s, "/oauth/token", asserted(assertion, machineGrant)) })
@@ -467,7 +470,7 @@ func TestClientJWKSURI(t *testing.T) {
 			require.Equal(t, "401 invalid_client", send(t, s, old), uri)
 		}
 	})
-	t.Run("S281 one kid of two clients", func(t *testing.T) {
+	t.Run("V091 S281 one kid of two clients", func(t *testing.T) {
 		j := &jwksServer{}
 		j.keys.Store(&[]jose.JSONWebKey{old})
 		s := newServer(t, func(c *oauth.Config) {

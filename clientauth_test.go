@@ -136,12 +136,12 @@ func TestClientAuthentication(t *testing.T) {
 		{"RFC 6749 2.3 nobody", nil, nil, 401, oauth.InvalidClient, false},
 		{"RFC 6749 2.3 an id alone", url.Values{"client_id": {id}}, nil, 401, oauth.InvalidClient, false},
 		{"RFC 6749 2.3 a secret alone", url.Values{"client_secret": {secret}}, nil, 401, oauth.InvalidClient, false},
-		{"S110 header and body", inBody(id, secret), edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
+		{"V057 S110 header and body", inBody(id, secret), edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
 		{"S110 header and a secret alone in the body", url.Values{"client_secret": {secret}}, edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
 		{"S110 header and assertion", url.Values{"client_assertion": {"x"}}, edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
 		{"S110 secret and assertion", changed(inBody(id, secret), url.Values{"client_assertion": {"x"}}), nil, 400, oauth.InvalidRequest, false},
 		{"S121 an assertion alone", url.Values{"client_id": {id}, "client_assertion": {"x"}, "client_assertion_type": {"urn:x"}}, nil, 400, oauth.InvalidRequest, false},
-		{"S111 two identities", url.Values{"client_id": {oauthtest.SPAClient}}, edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
+		{"V057 S111 two identities", url.Values{"client_id": {oauthtest.SPAClient}}, edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
 		{"S111 two identities, the second unknown", url.Values{"client_id": {"nobody"}}, edits{basic(id, secret)}, 400, oauth.InvalidRequest, false},
 		{"S112 the same id twice", url.Values{"client_id": {id}}, edits{basic(id, secret)}, 200, "", false},
 		{"S115 a public client with a secret in the body", inBody(oauthtest.SPAClient, "x"), nil, 401, oauth.InvalidClient, false},
@@ -155,7 +155,7 @@ func TestClientAuthentication(t *testing.T) {
 		{"S117 empty secret", nil, edits{rawBasic(id, "")}, 401, oauth.InvalidClient, true},
 		{"S117 empty secret in the body", inBody(id, ""), nil, 401, oauth.InvalidClient, false},
 		{"S122 a forged certificate header", url.Values{"client_id": {id}}, edits{header("X-Client-Cert", "x")}, 401, oauth.InvalidClient, false},
-		{"S349 an id over 2048 bytes", inBody(strings.Repeat("a", 2049), "x"), nil, 401, oauth.InvalidClient, false},
+		{"an id over 2048 bytes", inBody(strings.Repeat("a", 2049), "x"), nil, 401, oauth.InvalidClient, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := w.asClient(c.form, c.edits...)

@@ -38,6 +38,32 @@ func storedServer(t *testing.T) (*oauthtest.Server, *oauth.ClientStore) {
 
 func TestStoredClients(t *testing.T) {
 	const web = oauthtest.WebClient
+	t.Run("design 1 what could not be read again is not stored", func(t *testing.T) {
+		s, clients := storedServer(t)
+		long := strings.Repeat("x", 64<<10)
+		_, err := clients.Update(t.Context(), web, func(c *oauth.Client) error { c.Name = long; return nil })
+		require.ErrorContains(t, err, `client "web": it takes more than 64 KiB`)
+		require.ErrorContains(t, clients.Create(t.Context(), oauth.Client{ID: "long", Public: true, Name: long}), "64 KiB")
+		s.Redeem(s.Code(web))
+		require.NoError(t, clients.Erase(t.Context(), web))
+	})
+	t.Run("design 1 what cannot be read can be erased", func(t *testing.T) {
+		for _, from := range []string{`"client":{`, `{"head":"AQ`} {
+			s, clients := storedServer(t)
+			for rec, err := range s.Store.List(t.Context(), oauth.Filter{Kind: oauth.KindClient}) {
+				require.NoError(t, err)
+				rec.Data = []byte(strings.Replace(string(rec.Data), from, map[bool]string{true: `"c":{`, false: `{"head":"fw`}[from[0] == '"'], 1))
+				require.NoError(t, s.Store.Update(t.Context(), rec))
+			}
+			_, err := clients.Client(t.Context(), web)
+			require.Error(t, err)
+			require.NotErrorIs(t, err, oauth.ErrNotFound)
+			require.NoError(t, clients.Erase(t.Context(), web))
+			_, err = clients.Client(t.Context(), web)
+			require.ErrorIs(t, err, oauth.ErrNotFound)
+			require.ErrorIs(t, clients.Erase(t.Context(), web), oauth.ErrNotFound)
+		}
+	})
 	t.Run("every field comes back, Data apart", func(t *testing.T) {
 		clients := oauth.StoredClients(newStorage(t, nil))
 		want := oauth.Client{ID: "https://client.example/metadata.json", Name: "Ünïcode <b>", Secrets: []string{oauth.HashSecret("a"), oauth.HashSecret("b")},
@@ -159,7 +185,7 @@ func TestStoredClients(t *testing.T) {
 		require.NoError(t, err)
 		wantSwept(t, 1, n)
 	})
-	t.Run("S373 a list shows neither secret nor hash", func(t *testing.T) {
+	t.Run("V062 S373 a list shows neither secret nor hash", func(t *testing.T) {
 		_, clients := storedServer(t)
 		var ids []string
 		for c, err := range clients.All(t.Context()) {

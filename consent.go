@@ -26,8 +26,8 @@ func (s *Server) consentID(clientID, subject string) string {
 
 // Remembered reports whether this subject has allowed this client everything that
 // it asks for now, and wanted that to be remembered: [Approval].Remember. Then the
-// host may approve without asking. It makes one call of the storage, and the
-// error is its failure.
+// host may approve without asking, unless the request says prompt=consent. It makes
+// one call of the storage, and the error is its failure.
 //
 // It is never so for a public client whose redirect URI is not https: whoever
 // runs on the user's device can pretend to be that client (RFC 8252, section
@@ -48,7 +48,8 @@ func (in *Interaction) Remembered(ctx context.Context, subject string) (bool, er
 	if err != nil || z == nil {
 		return false, err
 	}
-	return rec.Subject == subject && subset(a.scopes, z.grant.Scopes) && subset(a.resources, z.grant.Resources), nil
+	return rec.Subject == subject && subset(a.scopes, z.grant.Scopes) &&
+		subset(s.audience(a.resources), s.audience(z.grant.Resources)), nil
 }
 
 // mayRemember reports whether an answer to this client's redirect URI reaches
@@ -112,13 +113,20 @@ func (s *Server) remember(ctx context.Context, in *Interaction, ap *Approval) *E
 	return unavailable(errRaceLost)
 }
 
-// allow adds an approval to a consent. It reports whether that changed nothing
+// allow adds an approval to a consent: to what is remembered for the same resources,
+// and for no longer than that is. It reports whether that changed nothing
 // that is worth a write.
 func (a *authorization) allow(r *authorizeRequest, ap *Approval, now time.Time) bool {
-	g := a.grant
-	g.Scopes = merge(g.Scopes, r.scopes, ap.Scopes)
-	g.Resources = merge(g.Resources, r.resources, ap.Resources)
-	end := millis(now.Add(ap.Remember))
+	g, end := a.grant, millis(now.Add(ap.Remember))
+	if !sameSet(g.Resources, ap.Resources) {
+		// A scope was allowed for the resources that it was asked with, and not for others.
+		g = grantPart{Resources: slices.Clone(ap.Resources)}
+	}
+	kept := slices.DeleteFunc(slices.Clone(g.Scopes), func(n string) bool { return slices.Contains(r.scopes, n) })
+	if len(kept) > 0 {
+		end = min(end, g.End) // nobody was asked for them now
+	}
+	g.Scopes = append(kept, ap.Scopes...)
 	same := a.rec.Version > 0 && len(a.members) > 0 && sameSet(g.Scopes, a.grant.Scopes) && sameSet(g.Resources, a.grant.Resources)
 	if moved := end - g.End; same && moved >= 0 && moved < ap.Remember.Milliseconds()/8 {
 		return true
@@ -128,10 +136,4 @@ func (a *authorization) allow(r *authorizeRequest, ap *Approval, now time.Time) 
 	a.head.rotated = millis(now)
 	a.setGrant()
 	return false
-}
-
-// merge is the old set without what was asked for, with what was allowed.
-func merge(old, asked, allowed []string) []string {
-	kept := slices.DeleteFunc(slices.Clone(old), func(n string) bool { return slices.Contains(asked, n) })
-	return append(kept, allowed...)
 }

@@ -130,6 +130,31 @@ func TestRememberedConsent(t *testing.T) {
 		require.True(t, a.question(t, web, other))
 		require.False(t, a.question(t, web, other))
 	})
+	t.Run("is not for the server itself where it was for a resource", func(t *testing.T) {
+		a := newAsker(t)
+		require.True(t, a.question(t, web, url.Values{"scope": {"read"}, "resource": {"https://api.example"}}))
+		require.True(t, a.question(t, web, scope("read")))
+		require.False(t, a.question(t, web, scope("read")))
+		require.False(t, a.question(t, web, url.Values{"scope": {"read"}, "resource": {oauthtest.Issuer}}), "the same by name")
+	})
+	t.Run("a scope allowed at one resource is not allowed at another", func(t *testing.T) {
+		a := newAsker(t)
+		require.True(t, a.question(t, web, url.Values{"scope": {"read"}, "resource": {"https://api.example"}}))
+		require.True(t, a.question(t, web, url.Values{"scope": {"write"}, "resource": {"https://other.example"}}))
+		require.True(t, a.question(t, web, url.Values{"scope": {"write"}, "resource": {"https://api.example"}}))
+		both := url.Values{"scope": {"read write"}, "resource": {"https://api.example", "https://other.example"}}
+		require.True(t, a.question(t, web, both))
+		require.False(t, a.question(t, web, url.Values{"scope": {"write"}, "resource": {"https://api.example"}}), "within one answer all of it was")
+	})
+	t.Run("is not made longer by an answer about other scopes", func(t *testing.T) {
+		a := newAsker(t)
+		require.True(t, a.question(t, web, scope("read")))
+		a.Clock.Advance(month - time.Hour)
+		require.True(t, a.question(t, web, scope("write")))
+		require.False(t, a.question(t, web, scope("read write")))
+		a.Clock.Advance(time.Hour)
+		require.True(t, a.question(t, web, scope("read")))
+	})
 	t.Run("is for one subject and one client", func(t *testing.T) {
 		a := newAsker(t)
 		require.True(t, a.question(t, web, scope("read")))
@@ -296,16 +321,25 @@ func TestRememberedConsentWhenTheStoreFails(t *testing.T) {
 		a.Authorize(web, scope("read"))
 		require.ErrorIs(t, a.failed, oauthtest.ErrFault)
 	})
-	t.Run("without its write nothing is issued, and a retry does it", func(t *testing.T) {
+	t.Run("without its write the user is asked again", func(t *testing.T) {
 		a := newAsker(t)
 		p := a.open(t, web, scope("read"))
 		a.Store.Fail(fail("Create"))
-		answer := p.decide(a.Server)
-		require.Contains(t, answer.Header.Get("Location"), "error=temporarily_unavailable")
-		require.Empty(t, a.records(t, ""))
-		a.Store.Fail(nil)
 		require.Equal(t, "303 code", result(p.decide(a.Server)))
+		require.Len(t, a.Events(oauth.EventStorageFailed), 1)
+		a.Store.Fail(nil)
+		require.True(t, a.question(t, web, scope("read")))
 		require.False(t, a.question(t, web, scope("read")))
+	})
+	t.Run("an approval that is refused is not remembered", func(t *testing.T) {
+		a := newAsker(t)
+		p := a.open(t, web, scope("read write"))
+		require.Equal(t, "303 code", result(p.decide(a.Server)))
+		_, err := a.Revoke(t.Context(), oauth.Selector{Subject: "alice"})
+		require.NoError(t, err)
+		a.allow = []string{"read"}
+		require.Equal(t, "400", result(p.decide(a.Server)), "the back button")
+		require.True(t, a.question(t, web, scope("read")))
 	})
 	t.Run("two at once agree", func(t *testing.T) {
 		a := newAsker(t)

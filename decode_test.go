@@ -71,7 +71,7 @@ func TestJSONBody(t *testing.T) {
 		"an array of strings": `{"client_id":"spa","grant_type":["refresh_token"]}`, "cut": `{"client_id":"spa"`, "not UTF-8": "{\"client_id\":\"spa\",\"x\":\"\xff\"}",
 		"deep": strings.Repeat(`[`, 20000),
 	} {
-		t.Run("FS-10 "+name, func(t *testing.T) {
+		t.Run("V116 FS-10 "+name, func(t *testing.T) {
 			wantError(t, w.json("/oauth/token", body), 400, oauth.InvalidRequest)
 			wantError(t, w.json("/oauth/revoke", body), 400, oauth.InvalidRequest)
 		})
@@ -233,7 +233,7 @@ func TestClientCredentials(t *testing.T) {
 		assert.False(t, w.active(a.String("access_token")))
 		assert.True(t, w.active(b.String("access_token")))
 	})
-	t.Run("S156 defaults within what the client may have", func(t *testing.T) {
+	t.Run("V138 S156 defaults within what the client may have", func(t *testing.T) {
 		w := newWire(t, withClients(oauth.Client{ID: "writer", Secrets: []string{oauth.HashSecret(oauthtest.Secret)}, Grants: []string{"client_credentials"}, Scopes: []string{"write"}}),
 			func(c *oauth.Config) { c.Scopes[0].Default = true })
 		none := url.Values{"grant_type": {"client_credentials"}}

@@ -143,7 +143,7 @@ func TestDumpHasNothingToUse(t *testing.T) {
 		name   string
 		config func(*oauth.Config)
 	}{
-		{"S363 opaque", func(*oauth.Config) {}},
+		{"V060 V061 S363 opaque", func(*oauth.Config) {}},
 		{"S363 opaque in hexadecimal", func(c *oauth.Config) {
 			c.AccessToken, c.RefreshToken = oauth.Opaque{Hex: true}, oauth.Opaque{Hex: true}
 		}},

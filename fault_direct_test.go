@@ -168,8 +168,8 @@ type deafWriter struct{ http.ResponseWriter }
 
 func (deafWriter) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
-// The last row but four of the failure matrix: the answer does not arrive, though the
-// commit was done.
+// The failure matrix, "write response: client gone": the commit was done, and the
+// answer does not arrive.
 func TestAnswerIsLost(t *testing.T) {
 	const web = oauthtest.WebClient
 	lost := func(l *lab, form url.Values) {
@@ -208,7 +208,7 @@ func TestAnswerIsLost(t *testing.T) {
 		require.Equal(t, "400 invalid_grant", outcome(l.Token(web, code.Form())))
 		ended(t, l)
 	})
-	t.Run("S344 S329 refresh: sent again it gets the same successor, and nothing is written", func(t *testing.T) {
+	t.Run("V021 S344 S329 refresh: sent again it gets the same successor, and nothing is written", func(t *testing.T) {
 		l := newLab(t)
 		first := l.Redeem(l.Code(web)).String("refresh_token")
 		lost(l, refresh(first))

@@ -288,6 +288,7 @@ type occasion struct {
 	prepare func(t *testing.T, l *lab) answer
 	good    string // what the ordinary answer is
 	page    bool   // a failure may be a page: the application may have its answer already
+	spare   int    // from this call on, a failure is told in an event and changes no answer
 	direct  bool   // it is a call of a method, not a request: a panic is the caller's
 	// then checks the state after the ordinary answer.
 	then func(t *testing.T, l *lab, a *oauthtest.Answer)
@@ -374,7 +375,7 @@ func occasions() []occasion {
 				in.Approve(w, r, oauth.Approval{Subject: "alice", Scopes: in.Scopes(), Remember: day})
 			})
 			return func() *oauthtest.Answer { return p.decide(l.Server) }
-		}, then: one, lost: again("303 code")},
+		}, spare: 2, then: one, lost: again("303 code")},
 		{name: "S330 approve, implicit token", config: implicit, good: "303 access_token", prepare: func(t *testing.T, l *lab) answer {
 			p := open(t, l.Server, "old", url.Values{"response_type": {"token"}})
 			return func() *oauthtest.Answer { return p.decide(l.Server) }
@@ -548,6 +549,25 @@ func TestStoreFailsAtEachCall(t *testing.T) {
 			place := fmt.Sprintf("%s, call %d, %s, ", o.name, call.N, call.Method)
 			half := wrote
 			wrote = wrote || isWrite
+			if o.spare > 0 && call.N >= o.spare {
+				for name, f := range map[string]oauthtest.Fault{"before": oauthtest.FailBefore, "after": oauthtest.FailAfter} {
+					t.Run(place+"it and all after it fail "+name, func(t *testing.T) {
+						l, send := setup(t)
+						l.Store.Fail(func(c oauthtest.StoreCall) oauthtest.Fault {
+							if c.N >= call.N {
+								return f
+							}
+							return oauthtest.NoFault
+						})
+						a := send()
+						require.Equal(t, o.good, result(a))
+						require.Equal(t, 1, l.count(oauth.EventStorageFailed))
+						l.Store.Fail(nil)
+						o.then(t, l, a)
+					})
+				}
+				continue
+			}
 			t.Run(place+"fails before", func(t *testing.T) {
 				l, send := setup(t)
 				o.fails(t, l, send, half, at(call.N, oauthtest.FailBefore))

@@ -94,6 +94,11 @@ func (s *Server) checkFormats(fault func(string, ...any)) {
 	}
 	s.addFormat("AccessToken", s.cfg.AccessToken, fault)
 	for i, f := range s.cfg.OtherFormats {
+		if j, _ := f.(JWT); j.Claims != nil {
+			if _, known := s.knownFormat(f); known { // it is chosen by how it looks
+				fault("OtherFormats[%d].Claims would never be asked: another format looks the same", i)
+			}
+		}
 		s.addFormat(fmt.Sprintf("OtherFormats[%d]", i), f, fault)
 	}
 	for i, r := range s.cfg.Resources {
@@ -126,6 +131,8 @@ func (s *Server) addFormat(field string, f Format, fault func(string, ...any)) {
 			fault("%s.Algorithm is %q, and that of an InsecureSymmetricKey is HS256", field, f.Algorithm)
 		case f.InsecureSymmetricKey == nil && s.cfg.Keys == nil:
 			fault("Keys is missing: %s is JWT", field)
+		case f.InsecureSymmetricKey == nil && f.Algorithm != "" && !slices.Contains(signing, f.Algorithm):
+			fault("%s.Algorithm is %q: it is one of %s", field, f.Algorithm, strings.Join(signing, ", "))
 		case f.InsecureSymmetricKey == nil && s.staticKeys != nil && f.Algorithm != "" && !hasAlgorithm(s.staticKeys, f.Algorithm):
 			fault("Keys has none for %s.Algorithm %q", field, f.Algorithm)
 		}
@@ -136,6 +143,9 @@ func (s *Server) addFormat(field string, f Format, fault func(string, ...any)) {
 		s.formats = append(s.formats, f)
 	}
 }
+
+// signing are the algorithms of keys that sign tokens.
+var signing = []string{"ES256", "ES384", "RS256", "PS256", "EdDSA"}
 
 func checkPrefix(field string, f Opaque, fault func(string, ...any)) {
 	if !unreserved(f.Prefix) || strings.ContainsAny(f.Prefix, ".~") || len(f.Prefix) > 64 {

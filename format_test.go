@@ -280,6 +280,60 @@ func TestFormats(t *testing.T) {
 			_, err := oauth.New(cfg)
 			require.ErrorContains(t, err, want)
 		}
+		claims := func(context.Context, oauth.ClaimsRequest) (f oauth.Fields, err error) { return f, nil }
+		cfg := newServer(t).Config
+		cfg.Keys, cfg.AccessToken, cfg.OtherFormats = keys, oauth.JWT{}, []oauth.Format{oauth.JWT{Type: "JWT", Claims: claims}, oauth.JWT{Claims: claims}}
+		_, err := oauth.New(cfg)
+		require.ErrorContains(t, err, "OtherFormats[1].Claims would never be asked")
+		require.NotContains(t, err.Error(), "OtherFormats[0]")
+	})
+}
+
+// What limits a token for one resource is not lifted by naming, or taking away,
+// another.
+func TestLimitsOfResources(t *testing.T) {
+	const web, machine = oauthtest.WebClient, oauthtest.MachineClient
+	t.Run("RFC 8707 2.2 a resource that is gone lifts no limit of the others", func(t *testing.T) {
+		s := newServer(t, threeAPIs(t))
+		_, code := s.Authorize(web, url.Values{"scope": {"read write files"}, "resource": {openAPI, mailAPI}})
+		a := s.Token(web, forAPI(code.Form(), mailAPI))
+		require.Equal(t, "read", a.String("scope"), a.Body)
+		later := newServer(t, func(c *oauth.Config) {
+			*c = s.Config
+			c.Resources = c.Resources[:2]
+		})
+		a = later.Refresh(web, a.String("refresh_token"))
+		require.Equal(t, 200, a.Status, a.Body)
+		assert.Equal(t, "read", a.String("scope"))
+	})
+	t.Run("RFC 8707 2 a row for the server itself holds where nothing is named too", func(t *testing.T) {
+		s := newServer(t, func(c *oauth.Config) {
+			c.Resources = []oauth.Resource{{Identifier: oauthtest.Issuer, Scopes: []string{"read"}, Access: time.Minute}}
+		})
+		for _, names := range [][]string{nil, {oauthtest.Issuer}} {
+			a := s.Token(machine, forAPI(url.Values{"grant_type": {"client_credentials"}, "scope": {"read write"}}, names...))
+			assert.Equal(t, []any{200, "read", 60.0}, []any{a.Status, a.String("scope"), a.JSON["expires_in"]}, names)
+		}
+	})
+	t.Run("RFC 9068 5 what Claims say for one resource is not said to another", func(t *testing.T) {
+		role := func(name string) oauth.JWT {
+			return oauth.JWT{Claims: func(context.Context, oauth.ClaimsRequest) (f oauth.Fields, err error) {
+				f.Set("role", name)
+				return f, nil
+			}}
+		}
+		s := newServer(t, func(c *oauth.Config) {
+			c.Keys = oauth.StaticKeys(oauth.Key{Signer: ecKey(t)})
+			c.Resources = []oauth.Resource{{Identifier: mailAPI, AccessToken: role("reader")}, {Identifier: filesAPI, AccessToken: role("admin")}, {Identifier: openAPI}}
+		})
+		ask := func(names ...string) *oauthtest.Answer {
+			return s.Token(machine, forAPI(url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}}, names...))
+		}
+		for _, names := range [][]string{{mailAPI, filesAPI}, {filesAPI, mailAPI}, {openAPI, filesAPI}, {filesAPI, oauthtest.Issuer}} {
+			wantError(t, ask(names...), 400, oauth.InvalidTarget)
+		}
+		_, claims := jwtParts(t, ask(mailAPI).String("access_token"))
+		assert.Contains(t, claims, `"role":"reader"`)
 	})
 }
 
@@ -327,7 +381,7 @@ func TestJWTClaims(t *testing.T) {
 		require.NoError(t, err)
 	})
 	t.Run("V131 S253 it cannot say what the server says", func(t *testing.T) {
-		for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "scope", "client_id", "cnf", "act", "acr", "tie", "jti"} {
+		for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "scope", "client_id", "cnf", "act", "acr", "tie", "jti", "Sub", "SCOPE", "\u017fub"} {
 			code := s.Code(web)
 			more = func(f *oauth.Fields) error { f.Set(name, "x"); return nil }
 			wantError(t, s.Token(web, code.Form()), 500, oauth.ServerError)

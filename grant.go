@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"time"
@@ -332,7 +333,7 @@ func (r *TokenRequest) checkRedirect(a *authorization) *Error {
 func (r *TokenRequest) judgeRefresh(ctx context.Context, a *authorization, g uint32) (*opened, *refusal) {
 	s := r.server
 	p, err := s.policy(ctx, PolicyRequest{Client: r.Client, GrantType: r.GrantType, Subject: a.rec.Subject,
-		Scopes: slices.Clone(a.grant.Scopes), Extra: a.public().Extra})
+		Scopes: slices.Clone(a.grant.Scopes), Extra: maps.Clone(a.grant.Extra)})
 	if err != nil {
 		return nil, &refusal{Error: err}
 	}

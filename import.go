@@ -2,15 +2,18 @@ package oauth
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/grantwell/oauth/internal/derive"
 )
 
 // adopt opens another server's refresh token as generation 0 of an authorization
-// of this one. The record's ID is a keyed hash of the token's text, so that it is
+// of this one. The record's ID is a hash of the token's text, so that it is
 // adopted once, and recognised when it comes again as any older generation is. A
 // second spelling of it would be another token: Import must refuse all but one.
 func (r *TokenRequest) adopt(ctx context.Context, text string) (*opened, *refusal) {
@@ -48,18 +51,21 @@ func (r *TokenRequest) adopt(ctx context.Context, text string) (*opened, *refusa
 
 // findAdopted finds the authorization that was made of a foreign token. Where
 // there is none, the error is ErrNotFound, and id is what it would get.
+//
+// The ID is a hash that has no key of this server in it: processes that disagree
+// about the secrets, as they do while these are changed, must agree about the ID,
+// or one token would be adopted by each of them.
 func (s *Server) findAdopted(ctx context.Context, text string) (rec Record, id [16]byte, err error) {
-	for i, keyID := range s.ring.IDs() {
-		mac, _ := s.ring.MAC(derive.Import, keyID, []byte(text)) // an ID of the ring
-		this := [16]byte(mac[:16])
-		if i == 0 {
-			id = this
-		}
-		if rec, err = s.get(ctx, authorizationID(this), KindAuthorization); !isNotFound(err) {
-			return rec, this, err
-		}
+	h := sha256.New()
+	for _, part := range [...]string{"import", s.cfg.Realm, s.cfg.Issuer, text} {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+		h.Write(n[:])
+		h.Write([]byte(part))
 	}
-	return Record{}, id, ErrNotFound
+	id = [16]byte(h.Sum(nil))
+	rec, err = s.get(ctx, authorizationID(id), KindAuthorization)
+	return rec, id, err
 }
 
 // revokeForeign ends what was made of a foreign refresh token; a live one that was
@@ -74,10 +80,10 @@ func (s *Server) revokeForeign(ctx context.Context, c *Client, text string) (Eve
 	}
 	ap, err := s.cfg.Import(ctx, c, text)
 	switch {
-	case err != nil && asError(err).HTTPStatus() >= 500:
-		return Event{}, asError(err)
-	case err != nil: // RFC 7009, section 2.2: an invalid token is no error
+	case errors.Is(err, InvalidGrant): // RFC 7009, section 2.2: an invalid token is no error
 		return Event{}, nil
+	case err != nil:
+		return Event{}, asError(err)
 	case ap == nil:
 		return Event{}, broken(errors.New("oauth: Import returned neither an approval nor an error"))
 	}
@@ -85,7 +91,7 @@ func (s *Server) revokeForeign(ctx context.Context, c *Client, text string) (Eve
 	if err := s.newAuthorization(&a, id, c, refreshToken, *ap); err != nil {
 		return Event{}, err
 	}
-	policy, failure := s.policy(ctx, PolicyRequest{Client: c, GrantType: refreshToken, Subject: ap.Subject, Scopes: slices.Clone(ap.Scopes), Extra: a.public().Extra})
+	policy, failure := s.policy(ctx, PolicyRequest{Client: c, GrantType: refreshToken, Subject: ap.Subject, Scopes: slices.Clone(ap.Scopes), Extra: maps.Clone(a.grant.Extra)})
 	if failure != nil {
 		return Event{}, failure
 	}

@@ -27,6 +27,7 @@ type Interaction struct {
 	request *authorizeRequest
 	id      [16]byte // of the authorization's record: a second approval meets it
 	browser [16]byte // hash of the browser's cookie
+	began   time.Time
 	expires time.Time
 	handle  string
 }
@@ -48,9 +49,11 @@ type Approval struct {
 	AMR      []string
 	// Session is the host's name for the browser session, for [Selector].Session.
 	Session string
-	// Remember is how long [Interaction.Remembered] says that these scopes and
-	// resources were allowed, counted from this approval; it ends with a Revoke of
-	// the subject or the client too. Zero: it does not; at most ten years.
+	// Remember is how long [Interaction.Remembered] says that these scopes were allowed
+	// for these resources, counted from this approval. It adds to scopes that are
+	// remembered for the same resources, for no longer than those are, and takes the
+	// place of what is remembered for others. It ends with a Revoke of the subject or
+	// the client too. Zero: it does not; at most ten years.
 	Remember time.Duration
 	// Extra are the host's own strings, at most 4 KiB of them. They stay with the
 	// authorization: Policy, Respond and handlers of an API find them.
@@ -184,10 +187,11 @@ func (s *Server) openInteraction(r *http.Request) (*Interaction, error) {
 	if errors.Is(err, derive.ErrUnknownKey) {
 		s.emit(r.Context(), Event{Type: EventUnknownSecret})
 	}
-	if err != nil || len(b) < 41 || b[0] != handleFormat {
+	if err != nil || len(b) < handleHead || b[0] != handleFormat {
 		return nil, ErrNoInteraction
 	}
-	in := &Interaction{server: s, handle: text, expires: fromMillis(int64(binary.BigEndian.Uint64(b[33:])))}
+	in := &Interaction{server: s, handle: text, expires: fromMillis(int64(binary.BigEndian.Uint64(b[33:]))),
+		began: fromMillis(int64(binary.BigEndian.Uint64(b[41:])))}
 	copy(in.id[:], b[1:])
 	copy(in.browser[:], b[17:])
 	if !s.now().Before(in.expires) {
@@ -202,7 +206,7 @@ func (s *Server) openInteraction(r *http.Request) (*Interaction, error) {
 		return nil, ErrOtherBrowser
 	}
 	var fields []form.Field
-	p := payload{rest: b[41:]}
+	p := payload{rest: b[handleHead:]}
 	redirectURI := p.text()
 	for len(p.rest) > 0 {
 		name := p.text()
@@ -261,7 +265,10 @@ func (s *Server) continueInteraction(w http.ResponseWriter, r *http.Request) *re
 	return nil
 }
 
-const handleFormat = 1
+const (
+	handleFormat = 1
+	handleHead   = 1 + 16 + 16 + 8 + 8 // format, id, browser, end and beginning
+)
 
 // newInteraction seals a request that was examined, and binds it to the browser.
 func (s *Server) newInteraction(w http.ResponseWriter, r *http.Request, a *authorizeRequest) (*Interaction, *Error) {
@@ -272,13 +279,15 @@ func (s *Server) newInteraction(w http.ResponseWriter, r *http.Request, a *autho
 		http.SetCookie(w, &http.Cookie{Name: name, Value: cookie, Path: "/", Secure: secure,
 			HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	}
-	in := &Interaction{server: s, request: a, id: newID(), expires: fromMillis(millis(s.now().Add(s.cfg.HandleLifetime)))}
+	now := fromMillis(millis(s.now()))
+	in := &Interaction{server: s, request: a, id: newID(), began: now, expires: fromMillis(millis(now.Add(s.cfg.HandleLifetime)))}
 	in.browser, _ = s.browserHash(s.ring.First(), cookie) // the ring has its own first secret
 	b := make([]byte, 0, 512)
 	b = append(b, handleFormat)
 	b = append(b, in.id[:]...)
 	b = append(b, in.browser[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(millis(in.expires)))
+	b = binary.BigEndian.AppendUint64(b, uint64(millis(in.began)))
 	if a.params.Has("redirect_uri") {
 		b = appendText(b, "")
 	} else { // the only one registered, which may be another when the handle comes back

@@ -95,7 +95,7 @@ func TestInteractionHandle(t *testing.T) {
 			assert.ErrorIs(t, err, oauth.ErrNoInteraction, name)
 		}
 	})
-	t.Run("S085 another browser", func(t *testing.T) {
+	t.Run("V009 V077 S085 another browser", func(t *testing.T) {
 		_, other := w.begin(az())
 		for name, cookies := range map[string][]*http.Cookie{
 			"other cookie": {other}, "no cookie": nil, "no value": {{Name: cookie.Name}},
@@ -179,7 +179,7 @@ func TestInteractionAtEndpoint(t *testing.T) {
 			assert.Empty(t, w.Store.Calls())
 		})
 	}
-	t.Run("S083 fields posted beside the handle change nothing", func(t *testing.T) {
+	t.Run("V081 S083 fields posted beside the handle change nothing", func(t *testing.T) {
 		w := w.on(t)
 		w.Approve("alice")
 		body := az("scope=read+write+admin", "redirect_uri=https://evil.example/", "response_type=token", "state=evil", "client_id=C") +
@@ -201,7 +201,7 @@ func TestInteractionCookie(t *testing.T) {
 		require.Len(t, all, 1)
 		return all[0]
 	}
-	t.Run("S087 https", func(t *testing.T) {
+	t.Run("V133 S087 https", func(t *testing.T) {
 		c := cookieOf(t, "https://as.example/tenant")
 		assert.Equal(t, "__Host-oauth", c.Name)
 		assert.True(t, c.Secure && c.HttpOnly)
@@ -233,7 +233,7 @@ func TestInteractionCookie(t *testing.T) {
 		_, got := w.begin(az(), &http.Cookie{Name: "__Host-oauth", Value: "x"})
 		assert.NotEqual(t, "x", got.Value)
 	})
-	t.Run("S090 200 users at once: each code is of the user who approved it", func(t *testing.T) {
+	t.Run("V080 S090 200 users at once: each code is of the user who approved it", func(t *testing.T) {
 		w := watch(t)
 		w.Interact(func(rw http.ResponseWriter, r *http.Request, in *oauth.Interaction) {
 			in.Approve(rw, r, oauth.Approval{Subject: in.Params().Get("login_hint"), Scopes: in.Scopes()})
@@ -296,7 +296,7 @@ func TestInteractionApprove(t *testing.T) {
 			w.code(w.get(az()), backP+"?")
 		})
 	}
-	t.Run("S075 what the host does to its copies changes nothing", func(t *testing.T) {
+	t.Run("V034 S075 what the host does to its copies changes nothing", func(t *testing.T) {
 		w := w.on(t)
 		handle, cookie := w.begin(az("scope=read"))
 		got := w.code(w.approved(handle, cookie, func(rw http.ResponseWriter, r *http.Request, in *oauth.Interaction) {

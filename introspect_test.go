@@ -55,7 +55,7 @@ func TestIntrospect(t *testing.T) {
 		i := w.Introspect(wantOK(t, w.Token(oauthtest.MachineClient, machineForm())).String("access_token"))
 		wantKeys(t, i, "active", "scope", "client_id", "token_type", "exp", "iat", "aud", "iss", "jti")
 	})
-	t.Run("S176 another client is told that it is not active", func(t *testing.T) {
+	t.Run("V066 S176 another client is told that it is not active", func(t *testing.T) {
 		for _, token := range []string{access, refresh} {
 			assert.Equal(t, inactiveBody, string(w.introspectAs(otherWeb, token).Body))
 		}

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 )
@@ -52,7 +53,7 @@ func (s *Server) issue(ctx context.Context, clientID string, ap Approval) (*auth
 	if err := s.newAuthorization(&z, id, c, "", ap); err != nil {
 		return nil, "", err
 	}
-	policy, failure := s.policy(ctx, PolicyRequest{Client: c, Subject: ap.Subject, Scopes: slices.Clone(ap.Scopes), Extra: z.public().Extra})
+	policy, failure := s.policy(ctx, PolicyRequest{Client: c, Subject: ap.Subject, Scopes: slices.Clone(ap.Scopes), Extra: maps.Clone(z.grant.Extra)})
 	if failure != nil {
 		return nil, "", failure
 	}

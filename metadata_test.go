@@ -251,7 +251,7 @@ func TestMetadataIssuer(t *testing.T) {
 		}
 		return r
 	}
-	t.Run("S308 Host and X-Forwarded-* shape nothing", func(t *testing.T) {
+	t.Run("V053 S308 Host and X-Forwarded-* shape nothing", func(t *testing.T) {
 		w := watch(t)
 		plain := w.fetch(wellKnown)
 		a := w.exchange(w.Handler, forged(httptest.NewRequest(http.MethodGet, wellKnown, nil)), 0)

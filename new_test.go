@@ -121,7 +121,7 @@ func misconfigurations() []misconfiguration {
 		}, []string{"Config.Clients", "twice"}},
 		{"a public client with a secret", clientWith(func(c *oauth.Client) { c.Secrets = []string{oauth.HashSecret("x")} }), []string{"Config.Clients", "Secrets"}},
 		{"a confidential client without one", clientWith(func(c *oauth.Client) { c.Public = false }), []string{"Config.Clients", "Secrets"}},
-		{"a secret in clear", confidentialWith("hunter2hunter2"), []string{"Config.Clients", "Secrets[1]"}},
+		{"V127 S366 a secret in clear", confidentialWith("hunter2hunter2"), []string{"Config.Clients", "Secrets[1]"}},
 		{"an empty hash", confidentialWith(""), []string{"Config.Clients", "Secrets[1]"}},
 		{"a cut SHA-256", confidentialWith("sha256$abc"), []string{"Config.Clients", "Secrets[1]"}},
 		{"a cut argon2id", confidentialWith("$argon2id$v=19$m=64"), []string{"Config.Clients", "Secrets[1]"}},

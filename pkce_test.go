@@ -100,7 +100,7 @@ func TestPKCEAtToken(t *testing.T) {
 				assert.Equal(t, http.StatusOK, w.Token(c.id, form(code, c.redirect, rfcVerifier)).Status)
 			})
 		}
-		t.Run("S052 FS-12 verifier omitted "+c.id, func(t *testing.T) {
+		t.Run("V027 S052 FS-12 verifier omitted "+c.id, func(t *testing.T) {
 			w := w.on(t)
 			code := w.code(w.get(az(own...)), c.redirect+"?").Get("code")
 			f := form(code, c.redirect, "")
@@ -111,7 +111,7 @@ func TestPKCEAtToken(t *testing.T) {
 			assert.Equal(t, http.StatusOK, w.Token(c.id, form(code, c.redirect, rfcVerifier)).Status)
 		})
 	}
-	t.Run("S055 a verifier where no challenge was sent", func(t *testing.T) {
+	t.Run("V028 V029 V030 S055 a verifier where no challenge was sent", func(t *testing.T) {
 		w := w.on(t)
 		own := []string{"client_id=C", "redirect_uri=" + url.QueryEscape(backC), "-code_challenge", "-code_challenge_method"}
 		code := w.code(w.get(az(own...)), backC+"?").Get("code")

@@ -235,10 +235,10 @@ func TestRaces(t *testing.T) {
 		rounds int
 		round  func(t *testing.T, l *lab, round int)
 	}{
-		{name: "N001 S317 S319 one code", round: raceCode},
+		{name: "V005 V006 N001 S317 S319 one code", round: raceCode},
 		{name: "N004 one code, every write performed twice", fault: oauthtest.Twice, round: raceCode},
 		{name: "N005 one code, the answer of every write lost", fault: oauthtest.FailAfter, round: raceCode},
-		{name: "S321 one refresh token", round: raceRefresh},
+		{name: "V020 V023 S321 one refresh token", round: raceRefresh},
 		{name: "N004 one refresh token, every write performed twice", fault: oauthtest.Twice, round: raceRefresh},
 		{name: "N005 one refresh token, the answer of every write lost", fault: oauthtest.FailAfter, round: raceRefresh},
 		{name: "S321 one refresh token under NoRetry", config: noRetry, round: raceNoRetry},

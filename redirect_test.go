@@ -16,15 +16,15 @@ import (
 // decoded, by client.
 var refusedRedirects = []struct{ id, client, uris string }{
 	{"S020 trailing slash", caseP, "https://app.example/cb/"},
-	{"S022 host prefix or suffix", caseP, "https://app.example.evil.com/cb https://evilapp.example/cb https://sub.app.example/cb"},
-	{"S023 userinfo before the host", caseP, "https://app.example@evil.com/cb https://evil.com@app.example/cb https://app.example%40evil.com/cb https://@app.example/cb https://:@app.example/cb"},
-	{"S025 dot segments and encoded dots", "deep", "https://app.example/a/../evil https://app.example/a/%2e%2e/evil https://app.example/a/cb/..;/evil https://app.example/a/./cb https://app.example/a/x/../cb https://app.example/a/%63b https://app.example//a/cb"},
-	{"S026 backslash", caseP, `https://app.example\@evil.com/cb; https:\\evil.com; https:\\app.example/cb https://app.example\cb https://app.example/cb\..`},
+	{"V038 V040 V043 S022 host prefix or suffix", caseP, "https://app.example.evil.com/cb https://evilapp.example/cb https://sub.app.example/cb"},
+	{"V035 S023 userinfo before the host", caseP, "https://app.example@evil.com/cb https://evil.com@app.example/cb https://app.example%40evil.com/cb https://@app.example/cb https://:@app.example/cb"},
+	{"V046 S025 dot segments and encoded dots", "deep", "https://app.example/a/../evil https://app.example/a/%2e%2e/evil https://app.example/a/cb/..;/evil https://app.example/a/./cb https://app.example/a/x/../cb https://app.example/a/%63b https://app.example//a/cb"},
+	{"V044 S026 backslash", caseP, `https://app.example\@evil.com/cb; https:\\evil.com; https:\\app.example/cb https://app.example\cb https://app.example/cb\..`},
 	{"S027 fragment", caseP, "https://app.example/cb#frag https://app.example/cb#"},
-	{"S028 relative and protocol-relative", caseP, "/cb //evil.com/cb ///evil.com https:/evil.com //app.example/cb https:app.example/cb https:///app.example/cb ///app.example/cb cb"},
+	{"V051 S028 relative and protocol-relative", caseP, "/cb //evil.com/cb ///evil.com https:/evil.com //app.example/cb https:app.example/cb https:///app.example/cb ///app.example/cb cb"},
 	{"S033 a client with no registered URI", caseM, "https://x.example/ https://app.example/cb"},
-	{"S035 the loopback rule changes only the port", caseN, "http://127.0.0.1:5000/cb?bar=foo http://127.0.0.1:5000/other https://127.0.0.1:5000/cb http://127.0.0.1:5000/cb/ http://127.0.0.1:5000/CB http://127.0.0.1:5000/ http://127.0.0.1:5000 http://127.0.0.1:5000/cb#a HTTP://127.0.0.1:5000/cb"},
-	{"S036 loopback with userinfo", caseN, "http://attacker@127.0.0.1:5000/cb http://127.0.0.1:5000@evil.com/cb http://127.0.0.1@evil.com/cb http://127.0.0.1:80:81/cb"},
+	{"V036 S035 the loopback rule changes only the port", caseN, "http://127.0.0.1:5000/cb?bar=foo http://127.0.0.1:5000/other https://127.0.0.1:5000/cb http://127.0.0.1:5000/cb/ http://127.0.0.1:5000/CB http://127.0.0.1:5000/ http://127.0.0.1:5000 http://127.0.0.1:5000/cb#a HTTP://127.0.0.1:5000/cb"},
+	{"V049 S036 loopback with userinfo", caseN, "http://attacker@127.0.0.1:5000/cb http://127.0.0.1:5000@evil.com/cb http://127.0.0.1@evil.com/cb http://127.0.0.1:80:81/cb"},
 	{"S037 loopback host tricks", caseN, "http://127.0.0.2:5000/cb http://127.1:5000/cb http://2130706433/cb http://0.0.0.0:5000/cb http://[::ffff:127.0.0.1]:5000/cb http://127.0.0.1.evil.com:5000/cb http://[::1].evil.com/cb http://[0:0:0:0:0:0:0:1]:5000/cb http://[::1%25eth0]:5000/cb http://0x7f.0.0.1:5000/cb http://127.0.0.1.:5000/cb http://[::]:5000/cb http://017700000001/cb"},
 	{"S037 ports that are none", caseN, "http://127.0.0.1:/cb http://127.0.0.1:0/cb http://127.0.0.1:65536/cb http://127.0.0.1:-1/cb http://127.0.0.1:+80/cb http://127.0.0.1:80a/cb http://127.0.0.1:0x50/cb http://127.0.0.1:999999999999999999999/cb http://127.0.0.1:٨٠/cb"},
 	{"S039 never between localhost and an address", caseN, "http://localhost/cb http://localhost:5000/cb"},
@@ -33,7 +33,7 @@ var refusedRedirects = []struct{ id, client, uris string }{
 	{"S040 port freedom only for loopback", caseP, "https://app.example:8443/cb https://app.example:443/cb https://app.example:/cb"},
 	{"S041 the scheme counts", caseP, "http://app.example/cb ftp://app.example/cb HTTPS://app.example/cb javascript://app.example/cb"},
 	{"S043 look-alikes", caseP, "https://xn--pp-xka.example/cb https://аpp.example/cb https://app．example/cb https://app。example/cb https://APP.example/cb https://app.example./cb"},
-	{"S048 there are no patterns", "dots", "https://fooaexample.com/cb https://evil.com/?https://foo.example.com/cb https://foo.example.com/cb.* https://*.example.com/cb https://evil.com/foo.example.com/cb"},
+	{"V047 S048 there are no patterns", "dots", "https://fooaexample.com/cb https://evil.com/?https://foo.example.com/cb https://foo.example.com/cb.* https://*.example.com/cb https://evil.com/foo.example.com/cb"},
 	{"S049 double encoding", caseP, "https://app.example/cb%252f..%252fevil https://app.example/cb%25252e https://app.example/c%62 https://app.example/cb%2f https://app.example/cb%00"},
 	{"FT-09 FL-10 one byte differs", caseP, "https://app.example/cB https://app.example/c https://app.example/cbb https://app.example/cb? https://app.example/cb?a=b https://app.example/cb; https://app.example/cb&x https://app.exampl/cb https://app.example"},
 	{"FT-09 a private-use scheme", caseN, "com.example.app:/cb2 com.example.app://cb com.example.app:///cb com.example.app:cb COM.EXAMPLE.APP:/cb com.example.app:/cb?x=1"},
@@ -63,7 +63,7 @@ func TestRedirectRefused(t *testing.T) {
 	for _, raw := range []string{"redirect_uri=https://app.example/cb&redirect_uri=https://evil.example/", "redirect_uri=https://evil.example/&redirect_uri=https://app.example/cb",
 		"redirect_uri=https://app.example/cb&redirect_uri=https://app.example/cb", "redirect_uri=&redirect_uri=https://evil.example/",
 		"redirect_uri=https://app.example/cb&redirect%5Furi=https://evil.example/"} {
-		t.Run("S004 duplicate redirect_uri "+raw, func(t *testing.T) {
+		t.Run("V045 S004 duplicate redirect_uri "+raw, func(t *testing.T) {
 			w := w.on(t)
 			q := az("-redirect_uri") + "&" + raw
 			w.page(w.get(q), http.StatusBadRequest, q)
@@ -71,7 +71,7 @@ func TestRedirectRefused(t *testing.T) {
 	}
 	for _, change := range []string{"response_type=bad", "scope=%22", "prompt=none", "-code_challenge", "+state=two", "response_mode=xyz", "-scope",
 		"code_challenge_method=plain", "resource=x", "foo=%zz"} {
-		t.Run("S047 no error redirects to what is not registered: "+change, func(t *testing.T) {
+		t.Run("V041 V042 S047 no error redirects to what is not registered: "+change, func(t *testing.T) {
 			w := w.on(t)
 			q := az("redirect_uri=https://evil.example/", change)
 			w.page(w.get(q), http.StatusBadRequest, q)

@@ -167,7 +167,7 @@ func TestRefreshRotation(t *testing.T) {
 		w.refused(spa, third)
 		assert.Len(t, w.Events(oauth.EventReuseDetected), 1)
 	})
-	t.Run("S141 another process sees the reuse", func(t *testing.T) {
+	t.Run("V016 S141 another process sees the reuse", func(t *testing.T) {
 		w, first := signIn(t, spa)
 		second := w.rotate(spa, first)
 		w.Clock.Advance(time.Minute)
@@ -665,6 +665,29 @@ func TestImport(t *testing.T) {
 		later.refused(web, foreign)
 		later.refused(web, next)
 		assert.Equal(t, 1, *calls)
+	})
+	t.Run("design 1 two processes in the midst of a change of secrets adopt it once", func(t *testing.T) {
+		a := oauth.NewSecret()
+		b := besides(a)
+		for range 20 {
+			first := newWire(t)
+			process := func(secrets ...[]byte) *wire {
+				return newWire(t, func(c *oauth.Config) {
+					c.Storage, c.Now, c.Secrets = first.Config.Storage, first.Config.Now, secrets
+					c.Import = func(context.Context, *oauth.Client, string) (*oauth.Approval, error) {
+						return &oauth.Approval{Subject: "alice", Scopes: []string{"read"}}, nil
+					}
+				})
+			}
+			both := []*wire{process(a, b), process(b, a)}
+			answers := volley(8, func(i int) *oauthtest.Answer { return both[i%2].Server.Refresh(web, foreign) })
+			tokens := map[string]bool{}
+			for _, a := range answers {
+				require.Equal(t, 200, a.Status)
+				tokens[a.String("refresh_token")] = true
+			}
+			require.Len(t, tokens, 1, "one successor for all")
+		}
 	})
 	t.Run("design 6 a token of this server is never offered to Import", func(t *testing.T) {
 		w, _, calls := setup(t, oauth.Policy{})

@@ -14,11 +14,12 @@ type Resource struct {
 	// Identifier is an absolute URI without fragment; it becomes the audience. Required.
 	Identifier string
 	// Scopes are those that mean something there: a token for this resource alone has
-	// no others. nil: all.
+	// no others, and a client that may have none of them gets no token for it. nil: all,
+	// and every client may name it.
 	Scopes []string
 	// AccessToken is the format that the resource can check. Of two resources with
-	// different ones no single token can be had: that is invalid_target. nil: what
-	// [Policy] or [Config] say.
+	// different ones no single token can be had, nor of one whose [JWT].Claims are its
+	// own and any other: that is invalid_target. nil: what [Policy] or [Config] say.
 	AccessToken Format
 	// Access is how long a token for it lives at most. Zero: what Policy says.
 	Access time.Duration
@@ -98,27 +99,28 @@ func (s *Server) audience(resources []string) []string {
 func (s *Server) aim(t *accessToken, resources []string, p Policy) (life time.Duration, f Format, err *Error) {
 	t.audience, life = s.audience(resources), p.Access
 	var allowed []string
-	restricted := len(resources) > 0
-	for _, n := range resources {
+	restricted, open := false, false
+	for _, n := range t.audience {
 		r := s.resource(n)
-		if r == nil || r.Scopes == nil {
-			restricted = false
-		}
-		if r == nil {
+		if r == nil { // the server itself; or not known any more: it lifts no limit of others
+			open = open || n == s.cfg.Issuer
 			continue
 		}
+		restricted, open = true, open || r.Scopes == nil
 		allowed = append(allowed, r.Scopes...)
 		if r.Access != 0 {
 			life = min(life, r.Access)
 		}
-		if f != nil && r.AccessToken != nil && !sameFormat(f, r.AccessToken) {
+		// Two Claims cannot be told apart, and one resource must not take what is said for another for its own.
+		j, _ := r.AccessToken.(JWT)
+		if f != nil && r.AccessToken != nil && !sameFormat(f, r.AccessToken) || j.Claims != nil && len(resources) > 1 {
 			return 0, nil, &Error{Code: InvalidTarget, Description: "These resources need a token each", Parameter: "resource"}
 		}
 		if f == nil {
 			f = r.AccessToken
 		}
 	}
-	if restricted {
+	if restricted && !open {
 		// RFC 8707, section 2.2: the scope of the token is that which applies to the target.
 		kept := slices.DeleteFunc(slices.Clone(t.scopes), func(n string) bool { return !s.scopes.covers(allowed, []string{n}) })
 		if len(kept) == 0 && len(t.scopes) > 0 {

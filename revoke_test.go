@@ -41,7 +41,7 @@ func (w *wire) revoke(client, token string, hint ...string) {
 
 func TestRevokeRefreshToken(t *testing.T) {
 	for _, client := range []string{spa, web} {
-		t.Run("S165 S168 FT-25 FL-28 it ends the authorization: "+client, func(t *testing.T) {
+		t.Run("V064 S151 S165 S168 FT-25 FL-28 it ends the authorization: "+client, func(t *testing.T) {
 			w := newWire(t)
 			a := w.Redeem(w.Code(client))
 			other := w.Redeem(w.Code(client))
@@ -180,7 +180,7 @@ func TestRevokeRequest(t *testing.T) {
 		}
 		assert.True(t, w.active(access))
 	})
-	t.Run("S166 who is asking", func(t *testing.T) {
+	t.Run("V065 S166 who is asking", func(t *testing.T) {
 		form := url.Values{"token": {access}}
 		wantError(t, w.send("POST", "/oauth/revoke", formType, form.Encode()), 401, oauth.InvalidClient)
 		wantError(t, w.send("POST", "/oauth/revoke", formType, form.Encode(), header("Authorization", "Bearer "+access)), 401, oauth.InvalidClient)

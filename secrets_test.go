@@ -269,7 +269,7 @@ func TestEntropy(t *testing.T) {
 		s.Approve("alice")
 	}
 	for name, samples := range map[string][][]byte{
-		"S362 record ids": records, "S362 codes": codes, "S362 refresh tokens": refreshes, "S362 access tokens": access,
+		"S362 record ids": records, "V011 V012 S362 codes": codes, "S362 refresh tokens": refreshes, "S362 access tokens": access,
 		"S362 tokens of client_credentials": bare, "S362 serials": serials, "S362 handles": handles, "S362 NewSecret": secrets,
 	} {
 		t.Run(name, func(t *testing.T) { require.Len(t, samples, n); spread(t, samples) })
@@ -314,7 +314,7 @@ func TestOtherSpellings(t *testing.T) {
 		name   string
 		config func(*oauth.Config)
 	}{
-		{"S370 opaque", func(*oauth.Config) {}},
+		{"V069 S370 opaque", func(*oauth.Config) {}},
 		{"S370 with a prefix, in hexadecimal", func(c *oauth.Config) {
 			c.AccessToken, c.RefreshToken = oauth.Opaque{Prefix: "gw_at_", Hex: true}, oauth.Opaque{Prefix: "gw_rt_", Hex: true}
 		}},

@@ -74,6 +74,7 @@ func New(cfg Config) (*Server, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
+	s.cfg.ACRValues, s.cfg.OtherFormats = slices.Clone(cfg.ACRValues), slices.Clone(cfg.OtherFormats)
 	s.cfg.Secrets = nil // the ring has what it needs of them
 	s.secrets = newSecretChecker(cfg.Clients)
 	s.keySets = newKeySets(s.cfg.Transport, s.cfg.Now)

@@ -59,8 +59,7 @@ func (in *Interaction) checkStepUp(ap *Approval) *Error {
 	}
 	if a.maxAge >= 0 {
 		// Counted from the request, to the second: the user may take time to decide.
-		began := in.expires.Add(-in.server.cfg.HandleLifetime)
-		if ap.AuthTime.IsZero() || ap.AuthTime.Unix() < began.Add(-a.maxAge).Unix() {
+		if ap.AuthTime.IsZero() || ap.AuthTime.Unix() < in.began.Add(-a.maxAge).Unix() {
 			return unmet("the approval's AuthTime is missing, or longer ago than max_age")
 		}
 	}

@@ -85,6 +85,15 @@ func TestStepUp(t *testing.T) {
 		})
 		require.Equal(t, "303 code", result(p.decide(s)))
 	})
+	t.Run("nor by how long another process lets handles live", func(t *testing.T) {
+		s := newServer(t)
+		p := open(t, s, web, url.Values{"max_age": {"60"}})
+		other := newServer(t, func(c *oauth.Config) { c.Secrets, c.HandleLifetime = s.Config.Secrets, 24*time.Hour })
+		other.Interact(func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) {
+			in.Approve(w, r, oauth.Approval{Subject: "alice", Scopes: in.Scopes(), AuthTime: s.Clock.Now().Add(-20 * time.Hour)})
+		})
+		require.Equal(t, "303 unmet_authentication_requirements", result(p.decide(other)))
+	})
 	t.Run("challenge, new authorization, token, check", func(t *testing.T) {
 		s, _ := start(t, gold(time.Minute), levels)
 		_, code := s.Authorize(web, url.Values{"acr_values": {"urn:gold"}, "max_age": {"3600"}})

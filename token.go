@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -71,7 +72,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, endpoint string) 
 		claimed = client.ID
 	}
 	event := Event{ClientID: claimed}
-	if err := s.guard(w, r, endpoint, claimed); err != nil {
+	later, err := s.ask(w, r, endpoint, claimed)
+	if err != nil {
 		return nil, &refusal{Error: claim.refuse(w, err), event: event}
 	}
 	switch {
@@ -85,6 +87,13 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, endpoint string) 
 		event.ClientID = shown(claim.id)
 		return nil, &refusal{Error: claim.refuse(w, err), event: event}
 	}
+	if !client.Public { // a public one has proven nothing
+		for _, f := range later {
+			if err := f(r.Context()); err != nil {
+				return nil, &refusal{Error: asError(err), event: event}
+			}
+		}
+	}
 	return &admitted{began: began, client: client, params: params, assertion: assertion}, nil
 }
 
@@ -94,16 +103,23 @@ func fromForm(e *form.Error) *Error {
 
 // guard asks the host's guards.
 func (s *Server) guard(w http.ResponseWriter, r *http.Request, endpoint, clientID string) *Error {
+	_, err := s.ask(w, r, endpoint, clientID)
+	return err
+}
+
+// ask is guard, and returns what the guards have to ask once the client has
+// authenticated.
+func (s *Server) ask(w http.ResponseWriter, r *http.Request, endpoint, clientID string) (later []func(context.Context) error, refused *Error) {
 	if len(s.cfg.Guards) == 0 {
-		return nil
+		return nil, nil
 	}
 	call := &resource.Call{Request: r, Endpoint: endpoint, Header: w.Header(), ClientID: clientID, Now: s.now()}
 	for _, g := range s.cfg.Guards {
 		if err := g(r.Context(), call); err != nil {
-			return asError(err)
+			return nil, asError(err)
 		}
 	}
-	return nil
+	return call.OnAuthenticated, nil
 }
 
 // serveToken is the token endpoint (RFC 6749, section 3.2).
@@ -311,7 +327,7 @@ func (s *Server) planOpened(ctx context.Context, t *TokenRequest, issue *Issue) 
 	}
 	if o.policy == (Policy{}) {
 		p, err := s.policy(ctx, PolicyRequest{Client: t.Client, GrantType: t.GrantType, Subject: o.rec.Subject,
-			Scopes: slices.Clone(o.grant.Scopes), Extra: o.public().Extra})
+			Scopes: slices.Clone(o.grant.Scopes), Extra: maps.Clone(o.grant.Extra)})
 		if err != nil {
 			return nil, err
 		}

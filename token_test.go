@@ -387,7 +387,7 @@ func TestCode(t *testing.T) {
 		w.Redeem(code)
 		wantError(t, w.Token(code.Client, code.Form()), 400, oauth.InvalidGrant)
 	})
-	t.Run("S126 FT-10 a replay after 3 s ends what was issued", func(t *testing.T) {
+	t.Run("V010 S126 FT-10 a replay after 3 s ends what was issued", func(t *testing.T) {
 		w := newWire(t)
 		code := w.Code(oauthtest.SPAClient)
 		a := w.Redeem(code)
@@ -432,7 +432,7 @@ func TestCode(t *testing.T) {
 		assert.True(t, w.active(a.String("access_token")))
 		wantOK(t, w.Refresh(code.Client, a.String("refresh_token")))
 	})
-	t.Run("S130 FT-11 FS-15 the code lives until the boundary", func(t *testing.T) {
+	t.Run("V008 S130 FT-11 FS-15 the code lives until the boundary", func(t *testing.T) {
 		for life, policy := range map[time.Duration]oauth.Policy{time.Minute: {}, 10 * time.Minute: {Code: 10 * time.Minute}} {
 			w := newWire(t, withPolicy(policy))
 			early, late := w.Code(oauthtest.SPAClient), w.Code(oauthtest.SPAClient)
@@ -497,7 +497,7 @@ func TestCodeChecksBurnNothing(t *testing.T) {
 			w.Redeem(code)
 		})
 	}
-	check("S129 FT-14 another public client", otherSPA, nil, "")
+	check("S129 V003 FT-14 another public client", otherSPA, nil, "")
 	check("FT-14 another client, confidential", oauthtest.WebClient, nil, "")
 	check("S131 FT-13 redirect_uri differs", oauthtest.SPAClient, url.Values{"redirect_uri": {oauthtest.Callback + "/"}}, "")
 	check("S131 redirect_uri differs in case", oauthtest.SPAClient, url.Values{"redirect_uri": {strings.ToUpper(oauthtest.Callback)}}, "")

@@ -44,7 +44,7 @@ func (w *wire) userinfo(token string) *oauthtest.Answer {
 
 func TestUserInfo(t *testing.T) {
 	w := newWire(t, withProfiles)
-	t.Run("FS-19 FS-20 claims by scope, in the order of the hook, sub first", func(t *testing.T) {
+	t.Run("V070 FS-19 FS-20 claims by scope, in the order of the hook, sub first", func(t *testing.T) {
 		for scope, want := range map[string][]string{
 			"profile":       {"sub", "name", "has_custom_picture", "address"},
 			"email":         {"sub", "email", "email_verified", "scope"},
@@ -231,7 +231,7 @@ func TestResources(t *testing.T) {
 	audience := func(token string) any { return w.Introspect(token).JSON["aud"] }
 	_, code := w.Authorize(oauthtest.SPAClient, url.Values{"resource": {api, other}})
 	require.NotEmpty(t, code.Code)
-	t.Run("RFC 8707 2.2 an unknown resource burns nothing", func(t *testing.T) {
+	t.Run("V136 S135 RFC 8707 2.2 an unknown resource burns nothing", func(t *testing.T) {
 		wantError(t, w.Token(code.Client, changed(code.Form(), url.Values{"resource": {"https://evil.example"}})), 400, oauth.InvalidTarget)
 	})
 	a := wantOK(t, w.Token(code.Client, changed(code.Form(), url.Values{"resource": {api}})))

@@ -109,6 +109,9 @@ func (c *chain) tend(now int64, o Options, fresh func() (*key, error)) (changed 
 	due := c.keys[at].signs + o.RotateEvery.Milliseconds()
 	if at == len(c.keys)-1 {
 		if err := c.add(now, max(due, now+o.PublishFor.Milliseconds()), fresh); err != nil {
+			if changed {
+				return true, nil // what is erased is written first; the next look says why there is no next key
+			}
 			return false, err
 		}
 		c.handOver(at, o)
@@ -165,7 +168,7 @@ func (c *chain) retire(id string, now int64, fresh func() (*key, error)) error {
 	case i == at:
 		return c.add(now, now, fresh)
 	case i > at && i == len(c.keys):
-		c.keys[at].until = 0
+		c.keys[i-1].until = 0 // not always the one at: a clock that is ahead has made two
 	}
 	return nil
 }

@@ -52,6 +52,33 @@ func (s *Store) tend(alg string) edit {
 	}
 }
 
+// first is the edit of a store that has no keys. One that cannot be written to is
+// tried again by every request, one after the other: for a while they take the key
+// that the first of them made. Not for long, for a write that was given up may take
+// effect late, and what has become of its key is not known then.
+func (s *Store) first(alg string) edit {
+	return func(c *chain, now int64) (bool, error) {
+		if len(c.keys) > 0 {
+			return false, nil // another process was faster
+		}
+		return true, c.add(now, now, func() (*key, error) {
+			s.mu.Lock()
+			u := s.unused[alg]
+			s.mu.Unlock()
+			if age := now - u.made; u.key != nil && age >= 0 && age < reuse.Milliseconds() {
+				return u.key, nil
+			}
+			k, err := s.generate(alg)
+			if err == nil {
+				s.mu.Lock()
+				s.unused[alg] = unused{k, now}
+				s.mu.Unlock()
+			}
+			return k, err
+		})
+	}
+}
+
 // fresh makes one key, when it is first needed: an edit that lost a race uses it
 // again.
 func (s *Store) fresh(alg string) func() (*key, error) {

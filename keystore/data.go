@@ -44,6 +44,7 @@ const (
 var (
 	errNewerFormat = errors.New("written by a newer version of this library")
 	errAltered     = errors.New("altered, or the record of another server")
+	errErased      = errors.New("erased, but not deleted yet: DeleteExpired of the storage does that, and then new keys are made")
 	errUnknown     = errors.New("sealed with a secret that is none of Config.Secrets")
 	errTooLarge    = errors.New("keystore: too many keys for one record: wait until some are forgotten, or retire some")
 )
@@ -183,6 +184,9 @@ func (s *Store) open(alg string, rec oauth.Record) (*chain, error) {
 // that made it.
 func (s *Store) authentic(c *chain) (byte, error) {
 	rec, data := c.rec, c.rec.Data
+	if len(data) == 0 && !rec.ExpiresAt.IsZero() {
+		return 0, errErased // as with any record that cannot be opened, no key is made in its place
+	}
 	if len(data) > maxData || len(data) < headEnd+1+macTail || !bytes.HasPrefix(data, []byte(headPrefix)) || data[headEnd] != '"' {
 		return 0, errAltered
 	}

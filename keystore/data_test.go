@@ -88,6 +88,19 @@ func TestAltered(t *testing.T) {
 			refused(t, data, "altered")
 		}
 	})
+	t.Run("erased", func(t *testing.T) {
+		erased := rec
+		erased.Data, erased.ExpiresAt = nil, w.clock.Now()
+		cfg := w.config()
+		cfg.Storage = storedAs(t, erased)
+		fresh, err := keystore.New(cfg, keystore.Options{})
+		require.NoError(t, err)
+		_, err = fresh.Keys(t.Context())
+		require.ErrorContains(t, err, rec.ID+": erased, but not deleted yet")
+		_, err = cfg.Storage.DeleteExpired(t.Context(), w.clock.Now().Add(time.Second), 10)
+		require.NoError(t, err)
+		assert.NotContains(t, idsOf(keysOf(t, fresh)), ids[0], "new ones")
+	})
 	replace := func(old, young string) []byte {
 		require.Contains(t, string(rec.Data), old)
 		return []byte(strings.Replace(string(rec.Data), old, young, 1))

@@ -45,15 +45,19 @@
 // first secret changes, the next process that reads the keys seals them again,
 // but not within an hour of the last write: while the new list of secrets is
 // rolled out, processes disagree about which is the first. An old secret can be
-// removed an hour after the last process has the new one first, and a call of
-// [Store.Keys] on any of them.
+// removed two hours after the last process has the new one first, if any of them
+// was asked for keys in the second hour and the Logger was told of no failure.
 //
 // A record that cannot be opened is an error, never replaced: the server answers
 // 503 where it needs the keys. To give such keys up, together with every JWT they
-// signed, delete the record that the error names.
+// signed, delete the record that the error names. A record that was erased (its
+// Data is empty, and it has an ExpiresAt) is such an error too, until DeleteExpired
+// deletes it. Where the record is gone, new keys are made, and if this process had
+// some in memory the Logger is told.
 //
 // A store that was restored from a backup has the keys of that time: retire again
-// what was retired since.
+// what was retired since. So has one in which somebody who may write to it has put
+// the record of that time back: that is a record of this server, and not refused.
 //
 // # Changing the algorithms
 //

@@ -12,6 +12,7 @@ import (
 
 	"github.com/grantwell/oauth"
 	"github.com/grantwell/oauth/internal/derive"
+	"github.com/grantwell/oauth/internal/jose"
 )
 
 // Options say how keys are made and how long they are used. The zero Options are
@@ -53,6 +54,7 @@ const (
 	maxStale  = time.Hour       // how old the keys in memory get while the store is down
 	skew      = time.Minute     // between the clocks of two processes
 	retry     = 5 * time.Second // between two looks at a store that is down
+	reuse     = time.Minute     // how long a first key that could not be written is tried again
 	slip      = time.Second     // between two requests that took the time and then met here
 	published = 28              // keys that one algorithm may have in the JWKS by its own rhythm
 )
@@ -93,8 +95,17 @@ func (o Options) complete(fault func(format string, args ...any)) Options {
 			fault("Options.%s is %v: it is %v to %v", d.name, d.value, d.from, d.to)
 		}
 	}
-	if o.RotateEvery > 0 && o.grace()/o.RotateEvery >= published {
+	if o.RotateEvery <= 0 {
+		return o
+	}
+	old := int(o.grace() / o.RotateEvery)
+	if old >= published {
 		fault("Options.RotateEvery is %v: with a TokenLifetime of %v more than %d keys would be published", o.RotateEvery, o.TokenLifetime, published)
+	}
+	// One that is about to be forgotten, the one that signs and the next one come on top.
+	if all := len(o.Algorithms) * (old + 3); old < published && all > jose.MaxKeys {
+		fault("Options.RotateEvery is %v: with a TokenLifetime of %v and %d Algorithms %d keys would be published, and resource.JWT takes no more than %d",
+			o.RotateEvery, o.TokenLifetime, len(o.Algorithms), all, jose.MaxKeys)
 	}
 	return o
 }
@@ -124,9 +135,10 @@ type Store struct {
 	mu      sync.Mutex
 	chains  []*chain // by algorithm, in their order; nil: nothing was read yet
 	loaded  time.Time
-	tried   time.Time // when the store last failed
-	flight  *flight   // nil where nobody is reading
-	changes int       // made by this process: what was read before one is not remembered after it
+	tried   time.Time         // when the store last failed
+	flight  *flight           // nil where nobody is reading
+	unused  map[string]unused // first keys that could not be written, by algorithm
+	changes int               // made by this process: what was read before one is not remembered after it
 }
 
 // New makes the Store of the server that is made of the same Config: of it
@@ -135,7 +147,8 @@ type Store struct {
 // Logger is told what goes wrong without a request failing. The error names
 // everything that is wrong. The storage is not asked before [Store.Keys] is called.
 func New(cfg oauth.Config, o Options) (*Store, error) {
-	s := &Store{issuer: cfg.Issuer, realm: cfg.Realm, storage: cfg.Storage, log: cfg.Logger, now: cfg.Now, generate: generate}
+	s := &Store{issuer: cfg.Issuer, realm: cfg.Realm, storage: cfg.Storage, log: cfg.Logger, now: cfg.Now, generate: generate,
+		unused: map[string]unused{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -180,6 +193,12 @@ func (s *Store) LogValue() slog.Value { return slog.StringValue(s.String()) }
 type answer struct {
 	keys        []oauth.Key
 	from, until time.Time
+}
+
+// unused is a key that is not in the store.
+type unused struct {
+	key  *key
+	made int64 // Unix milliseconds
 }
 
 // A flight is one reading of the store, for which others may wait.
@@ -293,11 +312,14 @@ func (s *Store) load(ctx context.Context) error {
 			if before != nil {
 				s.log.WarnContext(ctx, "keystore: the keys are gone from the store, new ones are made", "algorithm", alg)
 			}
-			c, err = s.change(ctx, alg, nil, s.tend(alg))
+			c, err = s.change(ctx, alg, nil, s.first(alg))
 		}
 		if err != nil {
 			return err
 		}
+		s.mu.Lock()
+		delete(s.unused, alg)
+		s.mu.Unlock()
 		chains[i] = c
 	}
 	s.remember(chains, began, changes)

@@ -144,6 +144,12 @@ func TestNew(t *testing.T) {
 		}, []string{"RotateEvery", "PublishFor", "TokenLifetime"}},
 		{"for ever", func(_ *oauth.Config, o *keystore.Options) { o.RotateEvery, o.TokenLifetime = 367*day, 367*day }, []string{"RotateEvery", "TokenLifetime"}},
 		{"too many keys at once", func(_ *oauth.Config, o *keystore.Options) { o.RotateEvery, o.TokenLifetime = day, 100*day }, []string{"more than 28 keys"}},
+		{"too many keys of all algorithms", func(_ *oauth.Config, o *keystore.Options) {
+			o.RotateEvery, o.Algorithms = time.Hour, []string{"ES256", "ES384", "EdDSA", "PS256"}
+		}, []string{"4 Algorithms 108 keys"}},
+		{"nearly", func(_ *oauth.Config, o *keystore.Options) {
+			o.RotateEvery, o.Algorithms = time.Hour, []string{"ES256", "ES384", "EdDSA"}
+		}, nil},
 		{"cached too long", func(_ *oauth.Config, o *keystore.Options) { o.CacheFor = 5*time.Minute + 1 }, []string{"CacheFor"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -330,6 +336,43 @@ func TestStoreDown(t *testing.T) {
 		w.clock.Advance(day)
 		assert.Equal(t, after[1], keysOf(t, s)[0].ID, "published for as long as any")
 	})
+}
+
+// A store that has no keys and takes none: each request tries, with one key.
+func TestStoreReadOnly(t *testing.T) {
+	w := newWorld(t)
+	s := w.process(keystore.Options{})
+	var made []string
+	s.Generate(func(string) (crypto.Signer, error) {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err == nil {
+			id, idErr := jose.Thumbprint(k.Public())
+			made, err = append(made, id), idErr
+		}
+		return k, err
+	})
+	w.store.Fail(func(c oauthtest.StoreCall) oauthtest.Fault {
+		if c.Method == "Create" {
+			return oauthtest.FailBefore
+		}
+		return oauthtest.NoFault
+	})
+	try := func() {
+		_, err := s.Keys(t.Context())
+		require.ErrorIs(t, err, oauthtest.ErrFault)
+	}
+	for range 10 {
+		try()
+		w.clock.Advance(6*time.Second - time.Millisecond)
+	}
+	assert.Len(t, made, 1)
+	w.clock.Advance(time.Second)
+	try()
+	assert.Len(t, made, 2, "one that is a minute old is not used any more")
+	w.store.Fail(nil)
+	keys := idsOf(keysOf(t, s))
+	assert.Len(t, made, 3, "the next one")
+	assert.Equal(t, made[1:], keys)
 }
 
 // Many ask at once, one reads.

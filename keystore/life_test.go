@@ -144,6 +144,29 @@ func TestErased(t *testing.T) {
 	assert.Len(t, keysOf(t, w.process(keystore.Options{})), 3, "and another process reads it")
 }
 
+// That there are too many keys for a next one does not keep old ones from being
+// erased.
+func TestErasedWithTooMany(t *testing.T) {
+	w := newWorld(t)
+	s := w.process(keystore.Options{})
+	keysOf(t, s)
+	var err error
+	for range 32 {
+		if err = s.RotateNow(t.Context()); err != nil {
+			break
+		}
+	}
+	require.ErrorContains(t, err, "more than 32 keys")
+	w.clock.Advance(6 * time.Minute)
+	require.Len(t, keysOf(t, s), 32)
+	rec, err := w.store.Get(t.Context(), s.RecordID("ES256"))
+	require.NoError(t, err)
+	assert.Equal(t, 1, strings.Count(string(rec.Data), `"private"`), "the one that signs")
+	w.clock.Advance(2 * day)
+	keysOf(t, s)
+	assert.Equal(t, "ES256 signing, ES256 next", states(listOf(t, s)))
+}
+
 // A server that slept for a year signs with the key that was published then, and
 // publishes another for long enough.
 func TestLongSleep(t *testing.T) {
@@ -343,6 +366,23 @@ func TestRetire(t *testing.T) {
 		require.Len(t, keys, 3)
 		assert.NotContains(t, keys, next)
 		assert.Equal(t, began.Add(20*day), listOf(t, s)[1].Signs)
+	})
+	t.Run("the second of two next ones, made by a clock that is ahead", func(t *testing.T) {
+		w, o := newWorld(t), keystore.Options{RotateEvery: 10 * day}
+		s := w.process(o)
+		first := keysOf(t, s)[0].ID
+		cfg := w.config()
+		cfg.Now = func() time.Time { return w.clock.Now().Add(-30 * time.Second) }
+		late, err := keystore.New(cfg, o)
+		require.NoError(t, err)
+		w.clock.Advance(10*day + time.Second)
+		keysOf(t, s)
+		require.Equal(t, first, keysOf(t, late)[0].ID)
+		require.NoError(t, late.Retire(t.Context(), listOf(t, s)[1].ID))
+		w.clock.Advance(31 * time.Second)
+		assert.Contains(t, idsOf(keysOf(t, s)), first)
+		w.clock.Advance(2 * day)
+		assert.NotContains(t, idsOf(keysOf(t, s)), first, "it is forgotten all the same")
 	})
 	t.Run("one that has retired", func(t *testing.T) {
 		_, s, retired, signing, next := three(t)

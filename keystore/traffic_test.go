@@ -37,6 +37,7 @@ func (a *api) accepts(token string) bool {
 		require.Equal(a.t, http.StatusOK, answer.Status)
 		_, age, ok := strings.Cut(answer.Header.Get("Cache-Control"), "max-age=")
 		require.True(a.t, ok)
+		age, _, _ = strings.Cut(age, ",")
 		seconds, err := strconv.Atoi(age)
 		require.NoError(a.t, err)
 		a.set = jose.JSONWebKeySet{}

@@ -1,17 +1,10 @@
 package oauthtest
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
-	"maps"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +13,7 @@ import (
 	"github.com/grantwell/oauth"
 	"github.com/grantwell/oauth/grants"
 	"github.com/grantwell/oauth/memstore"
+	"github.com/grantwell/oauth/pages"
 )
 
 // The clients of a [Server] that was not told otherwise.
@@ -33,59 +27,81 @@ const (
 	Issuer        = "https://as.example"
 )
 
-// A Server is the real library, strict and without sockets, on a store in memory or
-// on another that an edit chose.
+// A Server is the real library, strict, on a store in memory or on another that an
+// edit chose. It serves without sockets: it is an [http.Handler], an
+// [http.RoundTripper], and has methods that send the usual requests. One that was made
+// by [NewHTTPServer] or [NewTLSServer] listens as well.
+//
+// Methods that take no testing.TB fail the test that the Server was made for. All of
+// them may be called at the same time by parallel subtests, where they do not say that
+// they change what happens from now on.
 type Server struct {
 	*oauth.Server
-	Config  oauth.Config
-	Clock   *Clock
-	Store   *Faulty // what Config.Storage is: every call goes through it
+	Config oauth.Config
+	Clock  *Clock
+	Store  *Faulty // what Config.Storage is: every call goes through it
+	// Handler answers all requests: the authorization server alone, until it is set to
+	// the handler of a whole host that mounts it. Set it before the first request.
 	Handler http.Handler
+	// App is the client that [Server.AccessToken], [Server.RefreshToken] and a
+	// [TokenSource] get their tokens as. NewServer sets SPAClient; where an edit replaced
+	// Clients, set it to one of those.
+	App string
+	// HTTP listens at the Issuer; nil where nothing does.
+	HTTP *httptest.Server
 
 	t      testing.TB
+	known  credentials
 	mu     sync.Mutex
 	events []oauth.Event
-	decide func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction)
-	down   bool // of RoundTrip
+	sent   []Request
+	fails  map[string][]error // by endpoint, the next first
+	decide decision           // nil: Config.Interact as it was made
+	down   bool
 }
 
-// NewServer starts a server for one test. It has the clients and the scopes
-// "read" and "write" of this package, and approves every request as "alice"; the
-// edits change its Config before it is made. One that sets Storage chooses the store:
-// it is wrapped as the Server's Store, unless it is a [Faulty] already, which then is
-// that Store.
+// A decision is what becomes of an authorization request.
+type decision = func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction)
+
+// NewServer makes a server for one test. It has the clients and the scopes "read" and
+// "write" of this package, and approves every request as "alice"; the edits change its
+// Config before it is made. One that sets Storage chooses the store: it is wrapped as
+// the Server's Store, unless it is a [Faulty] already, which then is that Store. One
+// that sets Interact brings pages of its own, which are asked until Approve, Deny, Fail
+// or Interact is called.
 func NewServer(t testing.TB, edits ...func(*oauth.Config)) *Server {
 	t.Helper()
-	s := &Server{t: t, Clock: NewClock(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), Store: NewFaulty(memstore.New())}
-	s.Approve("alice")
-	hash := []string{oauth.HashSecret(Secret)}
-	scopes := []string{"read", "write"}
-	s.Config = oauth.Config{
-		Issuer:  Issuer,
-		Storage: s.Store,
-		Clients: oauth.StaticClients(
-			oauth.Client{ID: WebClient, Name: "Web Client", Secrets: hash, RedirectURIs: []string{Callback}, Scopes: scopes},
-			oauth.Client{ID: SPAClient, Name: "Browser Client", Public: true, RedirectURIs: []string{Callback}, Scopes: scopes},
-			oauth.Client{ID: MachineClient, Secrets: hash, Grants: []string{"client_credentials"}, Scopes: scopes},
-			oauth.Client{ID: APIClient, Secrets: hash, Grants: []string{}, Introspect: true},
-		),
-		Grants:  []oauth.Grant{grants.AuthorizationCode{}, grants.RefreshToken{}, grants.ClientCredentials{}},
-		Secrets: [][]byte{oauth.NewSecret()},
-		Scopes: []oauth.Scope{{Name: "read", Description: "Read your things"},
-			{Name: "write", Description: "Change your things"}},
-		Interact: func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) {
-			s.mu.Lock()
-			decide := s.decide
-			s.mu.Unlock()
-			decide(w, r, in)
-		},
-		Events: func(_ context.Context, e oauth.Event) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.events = append(s.events, e)
-		},
-		Now: s.Clock.Now,
-	}
+	return newServer(t, nil, Issuer, edits)
+}
+
+// NewHTTPServer is NewServer on a free port of this machine, with http: the URL is the
+// Issuer, which the edits find in their Config and must keep, but for a path below it.
+// It is closed when the test ends.
+func NewHTTPServer(t testing.TB, edits ...func(*oauth.Config)) *Server {
+	t.Helper()
+	web := httptest.NewUnstartedServer(nil)
+	t.Cleanup(web.Close)
+	s := newServer(t, web, "http://"+web.Listener.Addr().String(), edits)
+	web.Start()
+	return s
+}
+
+// NewTLSServer is [NewHTTPServer] with https. [Server.Client] trusts its certificate,
+// which is HTTP.Certificate.
+func NewTLSServer(t testing.TB, edits ...func(*oauth.Config)) *Server {
+	t.Helper()
+	web := httptest.NewUnstartedServer(nil)
+	t.Cleanup(web.Close)
+	s := newServer(t, web, "https://"+web.Listener.Addr().String(), edits)
+	web.StartTLS()
+	return s
+}
+
+// newServer makes a server whose Issuer is that or, without sockets, what an edit says.
+func newServer(t testing.TB, web *httptest.Server, issuer string, edits []func(*oauth.Config)) *Server {
+	t.Helper()
+	s := &Server{t: t, Clock: NewClock(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)), Store: NewFaulty(memstore.New()), App: SPAClient, HTTP: web}
+	s.Config = s.config(issuer)
 	for _, edit := range edits {
 		edit(&s.Config)
 	}
@@ -97,190 +113,110 @@ func NewServer(t testing.TB, edits ...func(*oauth.Config)) *Server {
 		s.Store = NewFaulty(store)
 		s.Config.Storage = s.Store
 	}
+	if own := s.Config.Interact; own != nil {
+		s.Config.Interact = func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) { s.decision(r, own)(w, r, in) }
+	}
+	s.Config.Guards = append(s.Config.Guards[:len(s.Config.Guards):len(s.Config.Guards)], s.failNow)
+	if web != nil && s.Config.Issuer != issuer && !strings.HasPrefix(s.Config.Issuer, issuer+"/") {
+		t.Fatalf("oauthtest: an edit made the Issuer %s, and the server listens at %s", s.Config.Issuer, issuer)
+	}
 	var err error
 	if s.Server, err = oauth.New(s.Config); err != nil {
 		t.Fatalf("oauthtest.NewServer: %v", err)
 	}
 	s.Handler = s.Server.Handler()
+	if web != nil {
+		web.Config.Handler = http.HandlerFunc(s.serveSocket)
+	}
 	return s
 }
 
-// Interact sets what happens to authorization requests from now on.
+// config is the Config before the edits.
+func (s *Server) config(issuer string) oauth.Config {
+	hash := []string{oauth.HashSecret(Secret)}
+	scopes := []string{"read", "write"}
+	return oauth.Config{
+		Issuer:  issuer,
+		Storage: s.Store,
+		Clients: oauth.StaticClients(
+			oauth.Client{ID: WebClient, Name: "Web Client", Secrets: hash, RedirectURIs: []string{Callback}, Scopes: scopes},
+			oauth.Client{ID: SPAClient, Name: "Browser Client", Public: true, RedirectURIs: []string{Callback}, Scopes: scopes},
+			oauth.Client{ID: MachineClient, Secrets: hash, Grants: []string{"client_credentials"}, Scopes: scopes},
+			oauth.Client{ID: APIClient, Secrets: hash, Grants: []string{}, Introspect: true},
+		),
+		Grants:  []oauth.Grant{grants.AuthorizationCode{}, grants.RefreshToken{}, grants.ClientCredentials{}},
+		Secrets: [][]byte{oauth.NewSecret()},
+		Scopes: []oauth.Scope{{Name: "read", Description: "Read your things"},
+			{Name: "write", Description: "Change your things"}},
+		Interact: approve("alice"),
+		Events: func(_ context.Context, e oauth.Event) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.events = append(s.events, e)
+		},
+		Now: s.Clock.Now,
+	}
+}
+
+// Pages is an edit for [NewServer]: users meet the login and consent pages of package
+// pages, and a [Browser] takes the steps. Any name can sign in, with Secret as the
+// password, and is the subject.
+func Pages(c *oauth.Config) {
+	p, err := pages.New(pages.Config{Issuer: c.Issuer, Secrets: c.Secrets, Login: func(_ context.Context, name, password string) (*pages.User, error) {
+		if password != Secret {
+			return nil, nil
+		}
+		return &pages.User{Subject: name}, nil
+	}})
+	if err != nil {
+		panic(fmt.Errorf("oauthtest.Pages: %w", err)) // another edit made Issuer or Secrets what New would refuse
+	}
+	c.Interact = p.Interact
+}
+
+// decision is what becomes of this request: what the kit's own request says, what the
+// test has said, or else what the Config says.
+func (s *Server) decision(r *http.Request, own decision) decision {
+	if d, ok := r.Context().Value(decisionKey{}).(decision); ok {
+		return d
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.decide != nil {
+		return s.decide
+	}
+	return own
+}
+
+type decisionKey struct{}
+
+// Interact sets what happens to authorization requests from now on. nil: what the
+// Config said when the server was made.
 func (s *Server) Interact(decide func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.decide = decide
 }
 
-// Approve lets every request be approved as this subject: with the scopes given,
-// or all that were asked for.
-func (s *Server) Approve(subject string, scopes ...string) {
-	s.Interact(func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) {
+// Approve lets every request from now on be approved as this subject: with the scopes
+// given, of those that were asked for, or with all of these.
+func (s *Server) Approve(subject string, scopes ...string) { s.Interact(approve(subject, scopes...)) }
+
+func approve(subject string, scopes ...string) decision {
+	return func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) {
 		granted := in.Scopes()
 		if len(scopes) > 0 {
 			granted = scopes
 		}
 		in.Approve(w, r, oauth.Approval{Subject: subject, Scopes: granted})
-	})
-}
-
-// Deny lets every request be denied.
-func (s *Server) Deny() {
-	s.Interact(func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) { in.Deny(w, r, oauth.AccessDenied) })
-}
-
-// Events are those so far, of the types given or of all.
-func (s *Server) Events(types ...oauth.EventType) []oauth.Event {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(types) == 0 {
-		return slices.Clone(s.events)
 	}
-	return slices.DeleteFunc(slices.Clone(s.events), func(e oauth.Event) bool { return !slices.Contains(types, e.Type) })
 }
 
-// An Answer is a response whose body was read.
-type Answer struct {
-	Status int
-	Header http.Header
-	Body   []byte
-	JSON   map[string]any // nil if the body is no JSON object
-}
+// Deny lets every request from now on be denied by the user.
+func (s *Server) Deny() { s.Fail(oauth.AccessDenied) }
 
-// String returns a member of the JSON body that is a string, or "".
-func (a *Answer) String(member string) string {
-	text, _ := a.JSON[member].(string)
-	return text
-}
-
-// Location is the target of a redirect, its parameters taken from the query or
-// the fragment; empty if there is none.
-func (a *Answer) Location() (uri string, params url.Values) {
-	uri, text, found := strings.Cut(a.Header.Get("Location"), "#")
-	if !found {
-		uri, text, _ = strings.Cut(uri, "?")
-	}
-	params, err := url.ParseQuery(text)
-	if err != nil {
-		return "", url.Values{}
-	}
-	return uri, params
-}
-
-// Do serves a request without a socket.
-func (s *Server) Do(r *http.Request) *Answer {
-	rec := httptest.NewRecorder()
-	s.Handler.ServeHTTP(rec, r)
-	a := &Answer{Status: rec.Code, Header: rec.Result().Header, Body: rec.Body.Bytes()}
-	if json.Unmarshal(a.Body, &a.JSON) != nil {
-		a.JSON = nil
-	}
-	return a
-}
-
-// Post posts a form to a path. A client that is not public authenticates by
-// Basic with Secret; for a public one client_id is added to the form; "" is no client.
-func (s *Server) Post(path, client string, form url.Values) *Answer {
-	if form = maps.Clone(form); form == nil {
-		form = url.Values{}
-	}
-	var basic bool
-	if client != "" {
-		c, err := s.Config.Clients.Client(context.Background(), client)
-		basic = err == nil && !c.Public
-	}
-	if client != "" && !basic {
-		form.Set("client_id", client)
-	}
-	r := httptest.NewRequest(http.MethodPost, s.Config.Issuer+path, bytes.NewBufferString(form.Encode()))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if basic {
-		r.SetBasicAuth(url.QueryEscape(client), url.QueryEscape(Secret))
-	}
-	return s.Do(r)
-}
-
-// Token posts a form to the token endpoint.
-func (s *Server) Token(client string, form url.Values) *Answer {
-	return s.Post("/oauth/token", client, form)
-}
-
-// Refresh posts a refresh token to the token endpoint.
-func (s *Server) Refresh(client, token string) *Answer {
-	return s.Token(client, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}})
-}
-
-// Introspect asks about a token as [APIClient].
-func (s *Server) Introspect(token string) *Answer {
-	return s.Post("/oauth/introspect", APIClient, url.Values{"token": {token}})
-}
-
-// A Code is an authorization code with what is needed to redeem it.
-type Code struct{ Client, Code, RedirectURI, Verifier string }
-
-// Form is the token request that redeems the code.
-func (c Code) Form() url.Values {
-	f := url.Values{"grant_type": {"authorization_code"}, "code": {c.Code}, "redirect_uri": {c.RedirectURI}}
-	if c.Verifier != "" {
-		f.Set("code_verifier", c.Verifier)
-	}
-	return f
-}
-
-// Authorize sends an authorization request with the parameters of a good one, in
-// a browser of its own; those given replace them, an empty value leaves one out.
-func (s *Server) Authorize(client string, change url.Values) (*Answer, Code) {
-	code := Code{Client: client, RedirectURI: Callback, Verifier: rand.Text() + rand.Text()}
-	sum := sha256.Sum256([]byte(code.Verifier))
-	q := url.Values{"response_type": {"code"}, "client_id": {client}, "redirect_uri": {Callback}, "scope": {"read write"},
-		"state": {"xyz"}, "code_challenge_method": {"S256"}, "code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])}}
-	for name, values := range change {
-		q[name] = values
-		if len(values) == 1 && values[0] == "" {
-			q.Del(name)
-		}
-	}
-	if !q.Has("code_challenge") {
-		code.Verifier = ""
-	}
-	a := s.Do(httptest.NewRequest(http.MethodGet, s.Config.Issuer+"/oauth/authorize?"+q.Encode(), nil))
-	_, params := a.Location()
-	code.Code = params.Get("code")
-	return a, code
-}
-
-// Code is an approved code for the client. The test fails if there is none.
-func (s *Server) Code(client string, scopes ...string) Code {
-	s.t.Helper()
-	change := url.Values{}
-	if len(scopes) > 0 {
-		change.Set("scope", strings.Join(scopes, " "))
-	}
-	a, code := s.Authorize(client, change)
-	if code.Code == "" {
-		s.t.Fatalf("oauthtest: no code: %d %s %s", a.Status, a.Header.Get("Location"), a.Body)
-	}
-	return code
-}
-
-// Redeem exchanges a code. The test fails if the answer is not 200.
-func (s *Server) Redeem(c Code) *Answer {
-	s.t.Helper()
-	a := s.Token(c.Client, c.Form())
-	if a.Status != http.StatusOK {
-		s.t.Fatalf("oauthtest: code not redeemed: %d %s", a.Status, a.Body)
-	}
-	return a
-}
-
-// AccessToken is a live access token of this subject, issued to [SPAClient] by a
-// whole code flow.
-func (s *Server) AccessToken(subject string, scopes ...string) string {
-	s.t.Helper()
-	s.mu.Lock()
-	before := s.decide
-	s.mu.Unlock()
-	s.Approve(subject)
-	defer s.Interact(before)
-	return s.Redeem(s.Code(SPAClient, scopes...)).String("access_token")
+// Fail lets every authorization request from now on end with this error, an ErrorCode
+// or an *Error, which the client is told at its redirect URI.
+func (s *Server) Fail(err error) {
+	s.Interact(func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) { in.Deny(w, r, err) })
 }

@@ -2,9 +2,6 @@ package oauthtest
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -22,11 +19,11 @@ import (
 )
 
 // JWTs is an edit for [NewServer]: access tokens are JWTs (RFC 9068), signed with a
-// new key of ES256.
+// new key of ES256, which [Server.RotateKeys] replaces.
 func JWTs(c *oauth.Config) {
 	c.AccessToken = oauth.JWT{}
-	if key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err == nil { // else New says that Keys is missing
-		c.Keys = oauth.StaticKeys(oauth.Key{Signer: key})
+	if keys := new(signingKeys); keys.rotate() == nil { // else New says that Keys is missing
+		c.Keys = keys
 	}
 }
 
@@ -58,7 +55,7 @@ func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 	in := httptest.NewRequestWithContext(r.Context(), r.Method, r.URL.String(), strings.NewReader(string(body)))
 	in.Header = r.Header.Clone()
 	w := httptest.NewRecorder()
-	s.Handler.ServeHTTP(w, in)
+	s.ServeHTTP(w, in)
 	res := w.Result()
 	res.Request = r
 	return res, nil

@@ -75,6 +75,22 @@ func TestOffer(t *testing.T) {
 			assert.Empty(t, s.Events(oauth.EventApproved))
 		})
 	}
+	t.Run("what was not on the page is not granted, though the user could by now", func(t *testing.T) {
+		limited := true
+		s := start(t, offering(func(_ context.Context, _ *oauth.Interaction, a *oauth.Approval) error {
+			if limited {
+				a.Scopes = slices.DeleteFunc(a.Scopes, func(n string) bool { return n == "write" })
+			}
+			return nil
+		}))
+		b := newBrowser(t, s)
+		p := b.consent("alice", "scope", "bare write")
+		limited = false
+		p = b.press(p, "approve")
+		isConsent(t, p)
+		assert.Contains(t, p.text, "what you can allow has changed")
+		assert.Equal(t, []string{"bare", "write"}, redeem(t, s, b.press(p, "approve")).Scopes)
+	})
 	t.Run("more than was asked for is never granted", func(t *testing.T) {
 		s := start(t, offering(func(_ context.Context, _ *oauth.Interaction, a *oauth.Approval) error {
 			a.Scopes = append(a.Scopes, "write")

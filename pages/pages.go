@@ -356,7 +356,7 @@ func (v *visit) show(status int, alert string) {
 		v.in.Deny(v.w, v.r, err)
 		return
 	}
-	page.User, page.UserKey = s.displayName(), v.userKey(s, v.in.Handle())
+	page.User, page.UserKey = s.displayName(), v.userKey(s, v.in.Handle(), offered.Scopes)
 	v.describe(&page, offered.Scopes)
 	v.render(status, "consent", page)
 }
@@ -417,8 +417,13 @@ func (v *visit) approve() {
 		v.show(http.StatusForbidden, "You are not signed in any more. Nothing was sent. Sign in and decide again.")
 		return
 	}
-	if !v.isUser(s, v.in.Handle(), v.r.PostForm.Get("user")) {
-		v.show(http.StatusForbidden, "Since this page was opened, somebody has signed in again. Nothing was sent. Check the account and decide again.")
+	offered, err := v.offer(v.in.Scopes())
+	if err != nil {
+		v.in.Deny(v.w, v.r, err)
+		return
+	}
+	if !v.isUser(s, v.in.Handle(), offered.Scopes, v.r.PostForm.Get("user")) {
+		v.show(http.StatusForbidden, "Since this page was opened, somebody has signed in again, or what you can allow has changed. Nothing was sent. Check the account and decide again.")
 		return
 	}
 	v.answer(v.granted(), v.cfg.Remember)

@@ -425,7 +425,7 @@ func TestS081Decision(t *testing.T) {
 		isAlert(t, again, "not signed in any more")
 	})
 	for _, site := range []string{"cross-site", "same-site"} {
-		t.Run("from another site: "+site, func(t *testing.T) {
+		t.Run("V072 S081 from another site: "+site, func(t *testing.T) {
 			s := start(t)
 			b := newBrowser(t, s)
 			p := b.consent("alice")
@@ -535,7 +535,7 @@ func TestS086S087SessionCookie(t *testing.T) {
 		require.NoError(t, err)
 		assert.NotContains(t, strings.ToLower(string(b)), "alice", "sealed")
 	})
-	t.Run("S086 another value at the next sign-in", func(t *testing.T) {
+	t.Run("V082 S086 another value at the next sign-in", func(t *testing.T) {
 		b.submit(b.begin("prompt", "login"), "alice", password)
 		assert.NotEqual(t, one, b.session())
 	})

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -109,15 +110,16 @@ func handleHash(handle string) [16]byte {
 }
 
 // userKey ties a consent page to the session, user and interaction that it was
-// made for: what was shown to one user is never decided by another who signed
-// in meanwhile.
-func (p *Pages) userKey(s *session, handle string) string {
-	sum, _ := p.ring.MAC(derive.Session, s.keyID, []byte("consent"), s.id[:], []byte(s.subject), []byte(handle)) // the ring has it: it opened the cookie
+// made for, and to the scopes on it: what was shown to one user is never decided by
+// another who signed in meanwhile, and what was not shown is not decided.
+func (p *Pages) userKey(s *session, handle string, offered []string) string {
+	scopes := strings.Join(slices.Sorted(slices.Values(offered)), " ")
+	sum, _ := p.ring.MAC(derive.Session, s.keyID, []byte("consent"), s.id[:], []byte(s.subject), []byte(handle), []byte(scopes)) // the ring has it: it opened the cookie
 	return derive.Encode("", false, sum[:16])
 }
 
-func (p *Pages) isUser(s *session, handle, key string) bool {
-	return subtle.ConstantTimeCompare([]byte(p.userKey(s, handle)), []byte(key)) == 1
+func (p *Pages) isUser(s *session, handle string, offered []string, key string) bool {
+	return subtle.ConstantTimeCompare([]byte(p.userKey(s, handle, offered)), []byte(key)) == 1
 }
 
 // check says what a host got wrong.

@@ -25,7 +25,9 @@ type API struct {
 	// Guards run in their order, each at most once per request, after the token was
 	// verified and before anything is answered; also when the token is missing or
 	// bad, and then [Call.Token] is nil and [Call.ClientID] "". The first refusal is
-	// the answer, whatever is wrong with the token.
+	// the answer, whatever is wrong with the token. So they spare the handlers, not
+	// the Verifier: a flood of made-up tokens is for what stands before the API (see
+	// [Introspection]).
 	Guards []Guard
 	// Error writes the refusals; nil for [WriteError].
 	Error ErrorWriter

@@ -21,22 +21,34 @@ import (
 // be set. Its fields are not changed once it is in use, and it is not copied; it
 // is safe for concurrent use.
 //
-// The answer for a live token is kept for TTL and never beyond the token's end, so
-// a revocation is seen after TTL at most. What is not active is not kept: it would
-// only push out what is, since whoever sends such tokens has no end of them. At
-// most Size answers are kept, under a hash of the token, and requests with the same
-// token at the same time share one question. Where the server cannot be asked, or
-// what it answers is not understood, every token whose answer is not kept is a 503.
+// The answer for a live token is kept for TTL and never beyond the token's end, and
+// requests with the same token at the same time share one question. So a revocation
+// is seen after TTL at most, or after the 5 seconds that a question may take if that
+// is longer; with a negative TTL each request asks for itself. What is not active is
+// not kept: it would only push out what is, since whoever sends such tokens has no
+// end of them. At most Size answers are kept, under a hash of the token. Where the
+// server cannot be asked, or what it answers is not understood, every token whose
+// answer is not kept is a 503.
+//
+// So whoever sends tokens that nobody issued makes this process ask the server once
+// for each, and [API.Guards] do not prevent that: they run after the token was
+// verified. Where that matters, limit requests by their address before the API, in
+// a middleware or a proxy.
 //
 // The server has to say in aud whom a token is for, as RFC 7662 leaves to it: an
 // answer without it is good for no [API].
+//
+// A server that is not this library's may name the client in the sub of a token
+// without a user: then Subject and ClientID of the [Token] are the same, and an API
+// that tells users by Subject compares the two.
 type Introspection struct {
 	// Issuer is the identifier of the authorization server: what [Token.Issuer] will
 	// say, what the iss of an answer must be if it has one, and where the server's
 	// metadata is found, as with [JWT].
 	Issuer string
 	// Endpoint is the URL of the introspection endpoint; "" for the
-	// introspection_endpoint of the metadata.
+	// introspection_endpoint of the metadata, which is asked for again where that one
+	// does not answer as it should.
 	Endpoint string
 	// ClientID and ClientSecret are those of this API at the server, sent with HTTP
 	// Basic authentication (RFC 6749, section 2.3.1).
@@ -58,7 +70,7 @@ type Introspection struct {
 	fault         error // in the fields
 	authorization string
 	client        *fetch.Client
-	metadata      *fetch.Document[fetch.Metadata]
+	place         *fetch.Place
 	flight        fetch.Flight[tokenHash, *Token]
 
 	mu    sync.Mutex
@@ -104,8 +116,13 @@ func (i *Introspection) VerifyToken(ctx context.Context, token string) (*Token, 
 	hash := tokenHash(sha256.Sum256([]byte(token)))
 	t, ok := i.lookUp(hash)
 	if !ok {
+		ask := func(ctx context.Context) (*Token, error) { return i.ask(ctx, hash, token) }
 		var err error
-		t, err = i.flight.Do(ctx, hash, func(ctx context.Context) (*Token, error) { return i.ask(ctx, hash, token) })
+		if i.TTL < 0 {
+			t, err = ask(ctx) // of another's question the answer may be older than this request
+		} else {
+			t, err = i.flight.Do(ctx, hash, ask)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +142,8 @@ func (i *Introspection) prepare() {
 	pair := url.QueryEscape(i.ClientID) + ":" + url.QueryEscape(i.ClientSecret)
 	i.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 	i.client = clientFor(i.Transport, true, i.Issuer, i.Endpoint)
-	i.metadata = fetch.Discover(i.client, i.Issuer)
+	i.place = &fetch.Place{URL: i.Endpoint, Metadata: fetch.Discover(i.client, i.Issuer), Now: i.now,
+		Name: "introspection_endpoint", Member: func(m fetch.Metadata) string { return m.IntrospectionEndpoint }}
 	i.kept = map[tokenHash]keptToken{}
 }
 
@@ -139,16 +157,23 @@ func (i *Introspection) now() time.Time {
 // ask asks the server about a token.
 func (i *Introspection) ask(ctx context.Context, hash tokenHash, token string) (*Token, error) {
 	asked := i.now()
-	endpoint, err := i.endpoint(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("resource: introspection: %w", err)
-	}
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
-	a, err := i.client.Post(ctx, endpoint, "application/json", i.authorization, form)
+	var a *fetch.Answer
+	err := i.place.Try(ctx, func(endpoint string) (err error) {
+		a, err = i.client.Post(ctx, endpoint, "application/json", i.authorization, form)
+		if err == nil && (a.Status != http.StatusOK || !a.Is("application/json")) {
+			// 401 is about this API's own credentials (RFC 7662, section 2.3).
+			err = fmt.Errorf("the answer is not a JSON document, status %d", a.Status)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("resource: introspection: %w", err)
 	}
 	t, err := i.read(a)
+	if errors.Is(err, InvalidToken) {
+		i.drop(hash)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -156,24 +181,9 @@ func (i *Introspection) ask(ctx context.Context, hash tokenHash, token string) (
 	return t, nil
 }
 
-func (i *Introspection) endpoint(ctx context.Context) (string, error) {
-	if i.Endpoint != "" {
-		return i.Endpoint, nil
-	}
-	m, _, err := i.metadata.Get(ctx, i.now, 0)
-	if err == nil && m.IntrospectionEndpoint == "" {
-		err = errors.New("the metadata has no introspection_endpoint")
-	}
-	return m.IntrospectionEndpoint, err
-}
-
 // read reads an answer (RFC 7662, section 2.2). Only one that says so in every
 // detail makes a token live, and only one that says so makes it dead.
 func (i *Introspection) read(a *fetch.Answer) (*Token, error) {
-	if a.Status != http.StatusOK || !a.Is("application/json") {
-		// 401 is about this API's own credentials (RFC 7662, section 2.3).
-		return nil, fmt.Errorf("resource: introspection: the answer is not a JSON document, status %d", a.Status)
-	}
 	o, err := jose.ParseObject(a.Body)
 	if err != nil {
 		return nil, fmt.Errorf("resource: introspection: %w", err)
@@ -219,6 +229,16 @@ func (i *Introspection) lookUp(hash tokenHash) (*Token, bool) {
 		return nil, false
 	}
 	return k.token, true
+}
+
+// drop forgets what was kept for a token: a clock that goes back must not revive it.
+// Its place in the ring stays, for the token may come back to it.
+func (i *Introspection) drop(hash tokenHash) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if _, ok := i.kept[hash]; ok {
+		i.kept[hash] = keptToken{}
+	}
 }
 
 // keep keeps the answer to a question that was asked then.

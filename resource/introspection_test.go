@@ -1,6 +1,7 @@
 package resource_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,8 +28,10 @@ type oracle struct {
 	down    bool
 	status  int
 	kind    string // Content-Type
+	moved   string // where the endpoint has moved; "": it has not
 	answers map[string]string
 	asked   []string // tokens
+	found   int      // how often the metadata was asked for
 	hold    chan struct{}
 	begun   chan struct{}
 	last    *http.Request
@@ -82,7 +85,10 @@ func (o *oracle) times(token string) (n int) {
 
 func (o *oracle) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method == http.MethodGet {
-		body := `{"issuer":"` + issuer + `","introspection_endpoint":"` + endpoint + `"}`
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.found++
+		body := `{"issuer":"` + issuer + `","introspection_endpoint":"` + cmp.Or(o.moved, endpoint) + `"}`
 		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}, nil
 	}
 	b, err := io.ReadAll(r.Body)
@@ -99,6 +105,9 @@ func (o *oracle) RoundTrip(r *http.Request) (*http.Response, error) {
 	o.asked = append(o.asked, token)
 	body, ok := o.answers[token]
 	down, hold, status, kind := o.down, o.hold, o.status, o.kind
+	if o.moved != "" && r.URL.String() != o.moved {
+		status = 404
+	}
 	o.mu.Unlock()
 	if hold != nil {
 		o.begun <- struct{}{}
@@ -321,6 +330,20 @@ func TestIntrospectionKeeps(t *testing.T) {
 		accepted(t, v, "live")
 		assert.Equal(t, 2, o.times("live"))
 	})
+	t.Run("a clock that goes back revives nothing", func(t *testing.T) {
+		o := newOracle()
+		v := o.verifier()
+		v.Size = 1
+		accepted(t, v, "live")
+		o.set(func() { o.answers["live"], o.at = `{"active":false}`, o.at.Add(5*time.Second) })
+		refused(t, v, "live")
+		o.set(func() { o.at = o.at.Add(-time.Second) })
+		refused(t, v, "live")
+		o.set(func() { o.answers["live"] = answer(`{}`) })
+		accepted(t, v, "live")
+		accepted(t, v, "live")
+		assert.Equal(t, 4, o.times("live"), "it is kept as before")
+	})
 	t.Run("Size", func(t *testing.T) {
 		o := newOracle()
 		v := o.verifier()
@@ -379,6 +402,58 @@ func TestIntrospectionSingleFlight(t *testing.T) {
 	close(o.hold)
 	all.Wait()
 	assert.Equal(t, []int{1, 1}, []int{o.times("live"), o.times("dead")})
+}
+
+// With a negative TTL nobody gets an answer that was given before the request came.
+func TestIntrospectionKeepsNothing(t *testing.T) {
+	o := newOracle()
+	v := o.verifier()
+	v.TTL = -1
+	o.hold, o.begun = make(chan struct{}), make(chan struct{}, 2)
+	var all sync.WaitGroup
+	all.Go(func() {
+		_, err := v.VerifyToken(t.Context(), "live")
+		assert.NoError(t, err)
+	})
+	<-o.begun // its answer is made
+	o.set(func() { o.answers["live"] = `{"active":false}` })
+	all.Go(func() {
+		_, err := v.VerifyToken(t.Context(), "live")
+		assert.ErrorIs(t, err, resource.InvalidToken)
+	})
+	select {
+	case <-o.begun:
+	case <-time.After(10 * time.Second):
+		assert.Fail(t, "the second request has not asked")
+	}
+	close(o.hold)
+	all.Wait()
+}
+
+// RFC 8414: an endpoint that has moved is found without waiting for the metadata to
+// get old.
+func TestIntrospectionMoved(t *testing.T) {
+	o := newOracle()
+	v := o.verifier()
+	v.Endpoint, v.TTL = "", -1
+	accepted(t, v, "live")
+	o.set(func() { o.moved, o.at = issuer+"/moved", o.at.Add(9*time.Second) })
+	unavailable(t, v, "live")
+	assert.Equal(t, 1, o.found, "the metadata was asked for a moment ago")
+	o.set(func() { o.at = o.at.Add(time.Second) })
+	accepted(t, v, "live")
+	accepted(t, v, "live")
+	assert.Equal(t, 2, o.found)
+	o.set(func() { o.status, o.at = 401, o.at.Add(10*time.Second) })
+	for range 20 {
+		unavailable(t, v, "live")
+	}
+	assert.Equal(t, 3, o.found, "once, however many requests fail")
+	o.set(func() { o.status = 200 })
+	refused(t, v, "other")
+	o.set(func() { o.at = o.at.Add(10 * time.Second) })
+	refused(t, v, "other")
+	assert.Equal(t, 3, o.found, "a token that is not active is an answer")
 }
 
 func TestIntrospectionConcurrently(t *testing.T) {

@@ -26,6 +26,10 @@ import (
 // It does not look at the audience, as no [Verifier] does: [API] always does. Who
 // calls VerifyToken without an API asks [Token.For].
 //
+// A server that is not this library's may name the client in the sub of a token
+// without a user, as RFC 9068, section 2.2, has it: then Subject and ClientID of the
+// [Token] are the same, and an API that tells users by Subject compares the two.
+//
 // The keys are kept as long as the server's Cache-Control says, between one
 // minute and 15 (5 minutes where it says nothing), and asked for again when a
 // token names one that is not among them, at most every 10 seconds however many
@@ -41,12 +45,14 @@ type JWT struct {
 	// else OpenID Connect Discovery, section 4). An https URL; http for loopback hosts
 	// alone.
 	Issuer string
-	// JWKSURI is the URL of the server's keys; "" for the jwks_uri of its metadata.
+	// JWKSURI is the URL of the server's keys; "" for the jwks_uri of its metadata,
+	// which is asked for again where the keys are not to be had any more.
 	JWKSURI string
 	// Algorithms are those that are taken, of ES256, RS256, PS256, EdDSA and ES384; nil
 	// for these five. There is no other, and none for a key that both sides share.
 	Algorithms []string
-	// Types are the typ headers that are taken; nil for at+jwt (RFC 9068, section 4).
+	// Types are the typ headers that are taken; nil for at+jwt (RFC 9068, section 4),
+	// and one at least.
 	// "JWT" is for a server that writes that: then nothing in the header keeps an ID
 	// token apart, and the Audience of the [API] must not be the identifier of a client.
 	Types []string
@@ -104,6 +110,9 @@ func (j *JWT) prepare() {
 	if slices.ContainsFunc(j.Algorithms, wrong) || j.Algorithms != nil && len(j.Algorithms) == 0 {
 		j.fault = errors.Join(j.fault, errors.New("resource: JWT.Algorithms names none, or one that is not taken"))
 	}
+	if j.Types != nil && len(j.Types) == 0 {
+		j.fault = errors.Join(j.fault, errors.New("resource: JWT.Types names none"))
+	}
 	if j.Leeway < 0 || j.Leeway > maxLeeway {
 		j.fault = errors.Join(j.fault, errors.New("resource: JWT.Leeway is negative or over 5 minutes"))
 	}
@@ -115,18 +124,9 @@ func (j *JWT) prepare() {
 		rules.Algorithms = algorithms
 	}
 	client := clientFor(j.Transport, false, j.Issuer, j.JWKSURI)
-	metadata := fetch.Discover(client, j.Issuer)
-	uri := func(ctx context.Context) (string, error) {
-		if j.JWKSURI != "" {
-			return j.JWKSURI, nil
-		}
-		m, _, err := metadata.Get(ctx, j.now, 0)
-		if err == nil && m.JWKSURI == "" {
-			err = errors.New("the metadata has no jwks_uri")
-		}
-		return m.JWKSURI, err
-	}
-	j.keys = fetch.NewKeySet(client, uri, rules, j.now)
+	place := &fetch.Place{URL: j.JWKSURI, Metadata: fetch.Discover(client, j.Issuer), Now: j.now,
+		Name: "jwks_uri", Member: func(m fetch.Metadata) string { return m.JWKSURI }}
+	j.keys = fetch.NewKeySetAt(client, place, rules, j.now)
 }
 
 func (j *JWT) now() time.Time {

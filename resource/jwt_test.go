@@ -453,6 +453,7 @@ func TestJWTSettings(t *testing.T) {
 		"alg HS256":             {Issuer: issuer, Algorithms: []string{"HS256"}},
 		"alg RS512":             {Issuer: issuer, Algorithms: []string{"RS512"}},
 		"no alg at all":         {Issuer: issuer, Algorithms: []string{}},
+		"no typ at all":         {Issuer: issuer, Types: []string{}},
 		"Leeway negative":       {Issuer: issuer, Leeway: -1},
 		"Leeway over 5 minutes": {Issuer: issuer, Leeway: 5*time.Minute + 1},
 	} {
@@ -531,6 +532,42 @@ func TestJWTRotation(t *testing.T) {
 		a.set(func() { a.down, a.at = false, a.at.Add(10*time.Second) })
 		accepted(t, v, token(k3))
 		refused(t, v, token(k2))
+	})
+}
+
+// RFC 8414: keys that have moved are found without waiting for the metadata to get
+// old.
+func TestJWTKeysMoved(t *testing.T) {
+	const metadata, moved = issuer + "/.well-known/oauth-authorization-server", issuer + "/moved"
+	k := es256("k1", ecKey())
+	set, err := jose.JWKS([]jose.Key{k})
+	require.NoError(t, err)
+	token := sign(t, k, "at+jwt", claims(`{"exp":4000000000}`))
+	a := newAuthority(k)
+	v := a.jwt()
+	accepted(t, v, token)
+	a.set(func() {
+		a.at = a.at.Add(5 * time.Minute)
+		a.pages[jwksURI], a.pages[moved] = `<p>gone`, string(set)
+		a.pages[metadata] = `{"issuer":"` + issuer + `","jwks_uri":"` + moved + `"}`
+	})
+	accepted(t, v, token)
+	assert.Equal(t, []string{metadata, jwksURI, jwksURI, metadata, moved}, a.asked)
+	a.set(func() { a.at, a.asked = a.at.Add(5*time.Minute), nil })
+	accepted(t, v, token)
+	assert.Equal(t, []string{moved}, a.asked)
+
+	t.Run("S300 once, where the metadata knows no better", func(t *testing.T) {
+		a.set(func() { a.at, a.asked, a.pages[moved] = a.at.Add(2*time.Hour), nil, `<p>gone` })
+		for range 20 {
+			unavailable(t, v, token)
+		}
+		assert.Equal(t, []string{metadata, moved}, a.asked, "it was old")
+		a.set(func() { a.at, a.asked = a.at.Add(10*time.Second), nil })
+		for range 20 {
+			unavailable(t, v, token)
+		}
+		assert.Equal(t, []string{moved, metadata}, a.asked)
 	})
 }
 

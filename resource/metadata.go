@@ -33,7 +33,8 @@ var errMetadata = errors.New("resource: there is no Metadata, or neither its Res
 
 // MetadataHandler returns the handler of [API.Metadata] and the path that it
 // belongs at, on the host of the resource: the well-known one with the path of the
-// resource behind it (RFC 9728, section 3.1). It is made for
+// resource behind it (RFC 9728, section 3.1), escaped as in a URL, which is how
+// [http.ServeMux] takes it. It is made for
 //
 //	mux.Handle(api.MetadataHandler())
 //
@@ -48,7 +49,7 @@ func (a *API) MetadataHandler() (path string, h http.Handler) {
 		})
 	}
 	body := a.metadataDocument()
-	return u.Path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return u.EscapedPath(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
 		switch r.Method {

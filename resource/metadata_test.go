@@ -67,6 +67,12 @@ func TestMetadataURL(t *testing.T) {
 		"https://api.example/a/b":    "https://api.example" + at + "/a/b",
 		"https://api.example/a/":     "https://api.example" + at + "/a/",
 		"https://api.example/a%2Fb":  "https://api.example" + at + "/a%2Fb",
+		"https://api.example/{x}":    "https://api.example" + at + "/%7Bx%7D",
+		"https://api.example/{$}":    "https://api.example" + at + "/%7B$%7D",
+		"https://api.example/a b":    "https://api.example" + at + "/a%20b",
+		"https://api.example/a%20b":  "https://api.example" + at + "/a%20b",
+		"https://api.example/%7B%25": "https://api.example" + at + "/%7B%25",
+		"https://api.example/é":      "https://api.example" + at + "/%C3%A9",
 		"http://127.0.0.1:8080/mcp":  "http://127.0.0.1:8080" + at + "/mcp",
 		"http://[::1]:8080":          "http://[::1]:8080" + at,
 		"http://localhost/mcp":       "http://localhost" + at + "/mcp",
@@ -90,6 +96,8 @@ func TestMetadataURL(t *testing.T) {
 				path, h := a.MetadataHandler()
 				w := httptest.NewRecorder()
 				h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+				mux := http.NewServeMux()
+				mux.Handle(path, h)
 				challenge := a.Challenge(nil)
 				if want == "" {
 					assert.Equal(t, "Bearer", challenge)
@@ -100,7 +108,13 @@ func TestMetadataURL(t *testing.T) {
 				assert.Equal(t, 200, w.Code)
 				assert.Equal(t, `Bearer resource_metadata="`+want+`"`, challenge)
 				assert.Contains(t, w.Body.String(), `"resource":"`+resourceID+`"`, "RFC 9728, section 3.3")
-				assert.True(t, strings.HasSuffix(strings.ReplaceAll(want, "%2F", "/"), path), path)
+				assert.True(t, strings.HasSuffix(want, path), path)
+				w = httptest.NewRecorder()
+				mux.ServeHTTP(w, httptest.NewRequest("GET", want, nil))
+				assert.Equal(t, 200, w.Code)
+				w = httptest.NewRecorder()
+				mux.ServeHTTP(w, httptest.NewRequest("GET", "https://api.example"+at+"/other", nil))
+				assert.Equal(t, 404, w.Code)
 			}
 		})
 	}

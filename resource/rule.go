@@ -15,7 +15,8 @@ type Rule struct {
 	// AnyOf are scopes of which one is enough; none: nothing more than Scopes.
 	AnyOf []string
 	// MaxAge is how long ago the user may have been authenticated, at most, in whole
-	// seconds; zero: however long. A token that does not say when is refused.
+	// seconds; zero: however long; negative: no token is good enough. A token that does
+	// not say when is refused.
 	MaxAge time.Duration
 	// ACRValues are the authentication context classes of which the token must have
 	// one, the best first; none: whatever it has.
@@ -79,7 +80,7 @@ func containing(includes map[string][]string, scope string) []string {
 func (d *demand) met(t *Token, now time.Time) *Error {
 	why := error(nil)
 	switch {
-	case d.maxAge > 0 && (t.AuthTime.IsZero() || now.Sub(t.AuthTime) > d.maxAge):
+	case d.maxAge < 0 || d.maxAge > 0 && (t.AuthTime.IsZero() || now.Sub(t.AuthTime) > d.maxAge):
 		why = errMaxAge
 	case len(d.acr) > 0 && (t.ACR == "" || !slices.Contains(d.acr, t.ACR)):
 		why = errACR

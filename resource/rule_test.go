@@ -46,6 +46,7 @@ func TestRule(t *testing.T) {
 		{"RFC 9470 3 MaxAge, not said, however long", resource.Rule{MaxAge: math.MaxInt64}, nil, time.Time{}, "", 401,
 			"Bearer " + stepUp + `, max_age="9223372036"`},
 		{"MaxAge, a clock that is ahead", resource.Rule{MaxAge: time.Minute}, nil, ago(-time.Second), "", 200, ""},
+		{"MaxAge, negative, as of a time that has passed", resource.Rule{MaxAge: -time.Second}, nil, ago(-time.Hour), "", 401, "Bearer " + stepUp},
 		{"ACRValues", resource.Rule{ACRValues: []string{"gold", "silver"}}, nil, time.Time{}, "silver", 200, ""},
 		{"RFC 9470 3 ACRValues, another", resource.Rule{ACRValues: []string{"gold", "silver"}}, nil, time.Time{}, "bronze", 401,
 			"Bearer " + stepUp + `, acr_values="gold silver"`},

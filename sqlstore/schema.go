@@ -120,7 +120,8 @@ func (s *Store) patiently(ctx context.Context, conn *sql.Conn, do func() error) 
 		return err
 	}
 	err := do()
-	_, restored := conn.ExecContext(ctx, "PRAGMA busy_timeout = "+strconv.Itoa(timeout))
+	// Also when ctx is done: Check gives the connection back to the pool.
+	_, restored := conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA busy_timeout = "+strconv.Itoa(timeout))
 	return cmp.Or(err, restored)
 }
 
@@ -185,7 +186,8 @@ func newer(version int) error {
 // read and write (on a standby or a read-only file it may not), does the table keep
 // records as it must, is the clock of the database server within an hour of this
 // machine's, can the encoding hold all text. The error says what is wrong and what to
-// do. What it writes to find out is rolled back.
+// do. What it writes to find out, records of 64 KB, is rolled back: it is for the start
+// of a program, not for a health check every few seconds.
 func (s *Store) Check(ctx context.Context) error {
 	err := s.ping(ctx)
 	if err == nil {

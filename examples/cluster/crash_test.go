@@ -13,13 +13,13 @@ import (
 	"github.com/grantwell/oauth/internal/servertest"
 )
 
-var crashes = flag.Int("crashes", 5, "how often TestCrash kills on each store")
+var crashes = flag.Int("crashes", 5, "how often TestCrashS345 kills on each store")
 
 const users = 16
 
-// TestCrash kills processes under load, one of the two or both, and starts them
+// TestCrashS345 kills processes under load, one of the two or both, and starts them
 // again. Every client goes on with what it last received, or with a retry.
-func TestCrash(t *testing.T) {
+func TestCrashS345(t *testing.T) {
 	onEach(t, func(t *testing.T, _ *servertest.Server, url string) {
 		c := startCluster(t, url, 2)
 		l := newLoad(c.deployment)

@@ -9,6 +9,10 @@
 //	go run ./examples/cluster -store redis://localhost:6379/0
 //	go run ./examples/cluster -store … -d 1m -n 32
 //
+// All users of a machine can see the arguments of a program. So a store with a
+// password that matters goes into the variable CLUSTER_STORE in place of -store; the
+// processes get it from this one in their environment, with the other secrets.
+//
 // Give it an empty database: its records stay there until they expire and are swept.
 //
 // Read it in this order: server.go is what each process runs, and what to copy;
@@ -21,6 +25,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -34,6 +39,9 @@ import (
 
 const processes = 3
 
+// storeVariable is the variable that stands for -store.
+const storeVariable = "CLUSTER_STORE"
+
 // options are the flags.
 type options struct {
 	store    string
@@ -43,7 +51,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.store, "store", "", "postgres://… or redis://…: the `URL` of an empty database")
+	flag.StringVar(&o.store, "store", "", "postgres://… or redis://…: the `URL` of an empty database; without it, that in the variable "+storeVariable)
 	flag.DurationVar(&o.duration, "d", 15*time.Second, "how long the load lasts")
 	flag.IntVar(&o.sessions, "n", 16, "sessions that are in use at the same time")
 	child := flag.String("serve", "", "be one process of the server, on this `address` (the program starts itself so)")
@@ -52,6 +60,7 @@ func main() {
 		if *child != "" {
 			return serve(*child, os.Getenv(environment))
 		}
+		o.store = cmp.Or(o.store, os.Getenv(storeVariable)) // not the flag's default, which -h would print
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		return run(ctx, o, os.Stdout)
@@ -67,7 +76,7 @@ func main() {
 func run(ctx context.Context, o options, out io.Writer) error {
 	switch {
 	case o.store == "":
-		return errors.New("no store: say -store postgres://… or -store redis://…")
+		return errors.New("no store: say -store postgres://… or -store redis://…, or set " + storeVariable)
 	case o.sessions < 1 || o.duration < time.Second:
 		return errors.New("at least one session (-n) and one second (-d)")
 	}

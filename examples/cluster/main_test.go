@@ -201,13 +201,37 @@ func TestProgram(t *testing.T) {
 	})
 }
 
+// The store may come in the environment, so that nobody sees its password in the
+// arguments of a program: -store goes before it.
+func TestStoreVariable(t *testing.T) {
+	t.Setenv("CLUSTER_STORE", "redis://:the-password@127.0.0.1:1/0")
+	for says, args := range map[string][]string{
+		"the store cannot be used: redisstore: Open":      nil,
+		`"mysql": it is postgres://… or redis://…` + "\n": {"-store", "mysql://localhost/test"},
+		"CLUSTER_STORE\n": {"-h"},
+	} {
+		_, out, errs := program(t, args...)
+		assert.Empty(t, out)
+		assert.Contains(t, errs, says)
+		assert.NotContains(t, errs, "the-password")
+	}
+}
+
+// Of a process of the server all users of the machine see the arguments.
+func TestArguments(t *testing.T) {
+	onEach(t, func(t *testing.T, _ *servertest.Server, url string) {
+		c := startCluster(t, url, 1)
+		assert.Equal(t, []string{"-serve", "127.0.0.1:0"}, c.processes[0].cmd.Args[1:])
+	})
+}
+
 func TestProgramRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		args []string
 		says string
 	}{
-		{"no store", nil, "no store: say -store postgres://… or -store redis://…\n"},
+		{"no store", nil, "no store: say -store postgres://… or -store redis://…, or set CLUSTER_STORE\n"},
 		{"no session", []string{"-store", "redis://127.0.0.1:1/0", "-n", "0"}, "at least one session (-n) and one second (-d)\n"},
 		{"no time", []string{"-store", "redis://127.0.0.1:1/0", "-d", "1ms"}, "at least one session (-n) and one second (-d)\n"},
 		{"a store of another kind", []string{"-store", "mysql://localhost/test"}, `"mysql": it is postgres://… or redis://…` + "\n"},

@@ -74,6 +74,25 @@ func removeRealm(ctx context.Context, store oauth.Storage, realm string) error {
 	}
 }
 
+// dropSigningKeys gives up the keys of package keystore, while no process runs.
+func dropSigningKeys(ctx context.Context, store oauth.Storage, realm string) error {
+	for r, err := range store.List(ctx, oauth.Filter{Realm: realm, Kind: oauth.KindKey}) {
+		if err != nil {
+			return err
+		}
+		r.Data, r.ExpiresAt = nil, time.Now().Add(-time.Hour)
+		if err := store.Update(ctx, r); err != nil {
+			return err
+		}
+	}
+	for {
+		n, err := store.DeleteExpired(ctx, time.Now(), 1000)
+		if n == 0 || err != nil {
+			return err
+		}
+	}
+}
+
 // revokeAgain is for a store that went back: with the events "revoked" that the host
 // has kept since.
 func revokeAgain(ctx context.Context, srv *oauth.Server, authorizations []string) error {

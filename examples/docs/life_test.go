@@ -3,12 +3,14 @@ package docs_test
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantwell/oauth"
+	"github.com/grantwell/oauth/keystore"
 	"github.com/grantwell/oauth/memstore"
 	"github.com/grantwell/oauth/oauthtest"
 )
@@ -98,6 +100,31 @@ func TestRemoveRealm(t *testing.T) {
 	require.NoError(t, removeRealm(t.Context(), store, "tenant-7"))
 	require.Empty(t, ids(t, store, oauth.Filter{Realm: "tenant-7"}))
 	require.Len(t, ids(t, store, oauth.Filter{Realm: "tenant-8"}), 2)
+}
+
+// operations.md, "After a leak": stored signing keys are not opened by a new secret,
+// and given up.
+func TestDropSigningKeys(t *testing.T) {
+	store, old, fresh := memstore.New(), oauth.NewSecret(), oauth.NewSecret()
+	server := func(realm string, secret []byte) *oauthtest.Server {
+		return oauthtest.NewServer(t, func(c *oauth.Config) {
+			c.Storage, c.Realm, c.Secrets, c.AccessToken = store, realm, [][]byte{secret}, oauth.JWT{}
+			keys, err := keystore.New(*c, keystore.Options{})
+			require.NoError(t, err)
+			c.Keys = keys
+		})
+	}
+	ask := url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}}
+	before, other := server("", old), server("tenant-7", old)
+	token := before.Token(oauthtest.MachineClient, ask).String("access_token")
+	theirs := other.Token(oauthtest.MachineClient, ask).String("access_token")
+	require.Equal(t, http.StatusServiceUnavailable, server("", fresh).Token(oauthtest.MachineClient, ask).Status)
+
+	require.NoError(t, dropSigningKeys(t.Context(), store, ""))
+	after := server("", fresh)
+	require.Equal(t, http.StatusOK, after.Token(oauthtest.MachineClient, ask).Status)
+	require.False(t, live(after, token))
+	require.True(t, live(server("tenant-7", old), theirs), "another realm's are left alone")
 }
 
 // operations.md, "After a restore": an authorization that is older than what its

@@ -250,13 +250,33 @@ func readSecrets(path string) (secrets [][]byte, err error) {
 	return secrets, nil
 }
 
-// makeSecret writes the first secret, for its owner's eyes.
+// makeSecret writes the first secret, for its owner's eyes. The file is there whole
+// or not at all, wherever the program is stopped, and one that is there is left alone.
 func makeSecret(path string) ([][]byte, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.new") // mode 0600
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s cannot be made: %w", path, err)
 	}
+	defer os.Remove(f.Name()) //nolint:errcheck // an empty file more
 	secret := oauth.NewSecret()
 	_, err = fmt.Fprintln(f, base64.StdEncoding.EncodeToString(secret))
-	return [][]byte{secret}, errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Link(f.Name(), path) // os.Rename would replace
+	}
+	if err == nil {
+		err = syncDirectory(filepath.Dir(path))
+	}
+	return [][]byte{secret}, err
+}
+
+// syncDirectory makes new names of files last.
+func syncDirectory(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil // it cannot be done there
+	}
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -281,7 +282,7 @@ var refusals = map[string]struct {
 	"a secret that is too short":     {secretFile(0o600, oauth.NewSecret(), oauth.NewSecret()[:31]), notesDB, "line 2 is not 32 bytes or more in base64"},
 	"a secret that is no base64":     {func(t *testing.T, dir string) { write(t, dir, "notes.db.secret", "open sesame\n") }, notesDB, "line 1 is not 32 bytes"},
 	"a file without a secret":        {secretFile(0o600), notesDB, "notes.db.secret holds no secret"},
-	"a directory of the secret":      {nil, []string{"-db", "notes.db", "-secret", "none/secret"}, "none/secret: no such file or directory"},
+	"a directory of the secret":      {nil, []string{"-db", "notes.db", "-secret", "none/secret"}, "none/secret cannot be made: "},
 	"a path that is no option":       {nil, []string{"notes.db"}, `"notes.db" is not understood; a database is given as -db file`},
 	"a secret without a database":    {nil, []string{"-secret", "secret"}, "-secret is for -db"},
 }
@@ -508,6 +509,35 @@ func TestFirstStartAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, secrets[0], secrets[i])
 	}
+}
+
+// A start that is stopped while it writes the secret, here by a limit on the size of
+// files, does not stop the next one.
+func TestStoppedAtTheSecret(t *testing.T) {
+	const variable = "QUICKSTART_TEST_SECRET"
+	if path := os.Getenv(variable); path != "" { // this test, started again by itself
+		_, err := makeSecret(path)
+		require.NoError(t, err)
+		return
+	}
+	dir, addr := t.TempDir(), freeAddr(t)
+	path := filepath.Join(dir, "notes.db.secret")
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command("sh", "-c", `ulimit -f 0; exec "$0" -test.run='^TestStoppedAtTheSecret$'`, self)
+	cmd.Env = append(os.Environ(), variable+"="+path)
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Regexp(t, "SIGXFSZ|file too large", string(out))
+	start(t, dir, "-addr", addr, "-db", "notes.db").stop(syscall.SIGTERM)
+
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	_, err = makeSecret(path)
+	require.ErrorIs(t, err, fs.ErrExist)
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
 }
 
 // TestCopy is a thief's look at a copy of the database.

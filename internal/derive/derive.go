@@ -36,7 +36,7 @@ const (
 	Data                            // the MAC at the end of an authorization's Data
 	Browser                         // hash of the browser cookie inside a handle
 	Session                         // sealing of the session cookie of package pages
-	Import                          // keyed hash of another server's refresh token: the record id it gets
+	Import                          // not used any more; its number stays
 	SigningKey                      // sealing of stored signing keys, and the MAC of their record
 )
 

@@ -69,7 +69,7 @@ func TestPublic(t *testing.T) {
 		"3fff::1": false, "fc00::1": false, "fd00:ec2::254": false, "fe80::1": false, "fe80::1%eth0": false, "fec0::1": false,
 		"ff02::1": false, "4000::1": false, "5f00::1": false,
 	} {
-		t.Run("S297 "+addr, func(t *testing.T) { assert.Equal(t, want, fetch.Public(netip.MustParseAddr(addr))) })
+		t.Run("V088 V123 S297 "+addr, func(t *testing.T) { assert.Equal(t, want, fetch.Public(netip.MustParseAddr(addr))) })
 	}
 	assert.False(t, fetch.Public(netip.Addr{}))
 	assert.True(t, fetch.Any(netip.MustParseAddr("10.0.0.1")))
@@ -262,7 +262,7 @@ func TestNamesThatChange(t *testing.T) {
 		reached int64
 	}{
 		{"allowed", []string{"127.0.0.2"}, false, 1},
-		{"S271 then it is another", []string{"127.0.0.1"}, true, 0},
+		{"V089 S271 then it is another", []string{"127.0.0.1"}, true, 0},
 		{"S271 and back", []string{"127.0.0.2"}, false, 1},
 		{"S271 both", []string{"127.0.0.1", "127.0.0.2"}, false, 1},
 		{"S296 metadata.internal", []string{"169.254.169.254"}, true, 0},

@@ -26,7 +26,7 @@ const (
 // loads them again when they are old, or when a token names a key that is not among them. It is safe for concurrent use.
 type KeySet struct {
 	client   *Client
-	uri      func(context.Context) (string, error)
+	try      func(ctx context.Context, do func(uri string) error) error // do, where the keys are
 	rules    jose.Rules
 	now      func() time.Time
 	document Document[[]jose.Key]
@@ -35,7 +35,22 @@ type KeySet struct {
 // NewKeySet returns one that nothing was loaded for yet. uri finds where the keys are, and may ask others for that; rules say
 // which tokens are looked at.
 func NewKeySet(client *Client, uri func(context.Context) (string, error), rules jose.Rules, now func() time.Time) *KeySet {
-	k := &KeySet{client: client, uri: uri, rules: rules, now: now}
+	return newKeySet(client, func(ctx context.Context, do func(string) error) error {
+		at, err := uri(ctx)
+		if err != nil {
+			return err
+		}
+		return do(at)
+	}, rules, now)
+}
+
+// NewKeySetAt is NewKeySet for the keys of an issuer, which may move them: see [Place.Try].
+func NewKeySetAt(client *Client, place *Place, rules jose.Rules, now func() time.Time) *KeySet {
+	return newKeySet(client, place.Try, rules, now)
+}
+
+func newKeySet(client *Client, try func(context.Context, func(string) error) error, rules jose.Rules, now func() time.Time) *KeySet {
+	k := &KeySet{client: client, try: try, rules: rules, now: now}
 	k.document = Document[[]jose.Key]{Load: k.load, Stale: KeysStale, Pause: keysPause, Limit: keysLimit}
 	return k
 }
@@ -68,11 +83,15 @@ func (k *KeySet) Verify(ctx context.Context, token string) ([]byte, error) {
 	return k.rules.Verify(token, keys)
 }
 
-func (k *KeySet) load(ctx context.Context) ([]jose.Key, time.Duration, error) {
-	uri, err := k.uri(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
+func (k *KeySet) load(ctx context.Context) (keys []jose.Key, keep time.Duration, err error) {
+	err = k.try(ctx, func(uri string) (err error) {
+		keys, keep, err = k.loadFrom(ctx, uri)
+		return err
+	})
+	return keys, keep, err
+}
+
+func (k *KeySet) loadFrom(ctx context.Context, uri string) ([]jose.Key, time.Duration, error) {
 	a, err := k.client.Get(ctx, uri, "application/jwk-set+json, application/json")
 	if err != nil {
 		return nil, 0, fmt.Errorf("key set: %w", err)

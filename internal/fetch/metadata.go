@@ -73,6 +73,44 @@ func wellKnown(issuer string) ([2]string, error) {
 	}, nil
 }
 
+// A Place is where a server has something: at a URL that is known, or at the one that its metadata names.
+type Place struct {
+	URL      string // "": what Member returns of Metadata
+	Metadata *Document[Metadata]
+	Name     string // of the member, for the error where there is none
+	Member   func(Metadata) string
+	Now      func() time.Time
+}
+
+// Try runs do with the URL. If that fails, a newer metadata document is asked for, no more often than its Pause allows: an issuer
+// that moves something may drop the old URL long before the document that names it is old here. If the newer one names another URL,
+// do runs once more.
+func (p *Place) Try(ctx context.Context, do func(uri string) error) error {
+	if p.URL != "" {
+		return do(p.URL)
+	}
+	try := func(m Metadata) error {
+		uri := p.Member(m)
+		if uri == "" {
+			return errors.New("the metadata has no " + p.Name)
+		}
+		return do(uri)
+	}
+	m, serial, err := p.Metadata.Get(ctx, p.Now, 0)
+	if err != nil {
+		return err
+	}
+	failed := try(m)
+	if failed == nil {
+		return nil
+	}
+	newer, _, err := p.Metadata.Get(ctx, p.Now, serial)
+	if err != nil || p.Member(newer) == p.Member(m) {
+		return failed
+	}
+	return try(newer)
+}
+
 func metadata(a *Answer, issuer string) (Metadata, error) {
 	if a.Status != http.StatusOK || !a.Is("application/json") {
 		return Metadata{}, fmt.Errorf("the answer is not a JSON document, status %d", a.Status)

@@ -114,7 +114,7 @@ func TestParseJWKSOddKeys(t *testing.T) {
 		{"RSA e=3", jwk(t, rs, `{"e":"Aw"}`), ""}, {"RSA e of 4 KiB", jwk(t, rs, `{"e":"`+strings.Repeat("_", 5000)+`"}`), ""},
 		{"RSA e=1", jwk(t, rs, `{"e":"AQ"}`), ""}, {"RSA e=0", jwk(t, rs, `{"e":"AA"}`), ""},
 	} {
-		t.Run("S293 "+tt.name, func(t *testing.T) {
+		t.Run("V114 S293 "+tt.name, func(t *testing.T) {
 			keys, err := jose.ParseJWKS(set(tt.key, jwk(t, okp, `{"kid":"last"}`)))
 			require.NoError(t, err)
 			var algs []string

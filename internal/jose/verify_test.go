@@ -299,9 +299,9 @@ func TestVerifyIsCompactOnly(t *testing.T) {
 		"S283 flattened JSON":        flat,
 		"S283 flattened, white":      "\n" + flat,
 		"S283 general JSON, two":     fmt.Sprintf(`{"payload":%q,"signatures":[{"protected":%q,"signature":""},{"protected":%q,"signature":%q}]}`, parts[1], none, parts[0], parts[2]),
-		"S283 unprotected alg":       fmt.Sprintf(`{"payload":%q,"header":{"alg":"HS256","typ":"JWT"},"signature":%q}`, parts[1], parts[2]),
+		"V110 S283 unprotected alg":  fmt.Sprintf(`{"payload":%q,"header":{"alg":"HS256","typ":"JWT"},"signature":%q}`, parts[1], parts[2]),
 		"S287 JWE":                   jwe + ".AAAA.AAAA.AAAA.AAAA",
-		"S287 JWE, empty parts":      jwe + "....",
+		"V103 S287 JWE, empty parts": jwe + "....",
 		"S287 JWE of a good JWS":     token + ".AAAA.AAAA",
 		"S287 JWE header in a JWS":   jwe + "." + parts[1] + "." + parts[2],
 		"empty":                      "",
@@ -420,7 +420,7 @@ func TestVerifyRefusesEveryFlippedBit(t *testing.T) {
 func TestVerifySize(t *testing.T) {
 	keys := []jose.Key{hsKey, edKey()}
 	for name, token := range map[string]string{
-		"S284 1 MiB of dots":           strings.Repeat(".", 1<<20),
+		"V099 S284 1 MiB of dots":      strings.Repeat(".", 1<<20),
 		"S284 1 MiB after a header":    "eyJ" + strings.Repeat("A", 1<<20),
 		"S284 1 MiB of opening":        strings.Repeat("{", 1<<20),
 		"one byte more than MaxToken":  strings.Repeat(".", jose.MaxToken+1),

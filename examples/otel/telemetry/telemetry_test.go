@@ -256,8 +256,8 @@ func TestRoutes(t *testing.T) {
 	assert.NotEqual(t, sent, spans[0].SpanContext.TraceID().String(), "a stranger chose the trace")
 }
 
-// TestCardinality sends what strangers choose, a thousand times over.
-func TestCardinality(t *testing.T) {
+// TestS372Cardinality sends what strangers choose, a thousand times over.
+func TestS372Cardinality(t *testing.T) {
 	l := newLab(t)
 	flood := func() {
 		text := rand.Text()
@@ -291,9 +291,9 @@ func TestCardinality(t *testing.T) {
 	assert.Equal(t, 1001, l.counts("oauth.events", telemetry.Grant)["other"])
 }
 
-// TestSecrets runs every kind of request and looks for what was handed out, or
+// TestS372Secrets runs every kind of request and looks for what was handed out, or
 // sent by mistake in the wrong place, in everything that is exported.
-func TestSecrets(t *testing.T) {
+func TestS372Secrets(t *testing.T) {
 	l := newLab(t)
 	var secrets []string
 	keep := func(texts ...string) {
