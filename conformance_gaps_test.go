@@ -101,12 +101,16 @@ func TestErrorCharacters(t *testing.T) {
 func TestImplicitScope(t *testing.T) {
 	s := newServer(t, func(c *oauth.Config) {
 		c.Grants = append(c.Grants, grants.Implicit{}) //lint:ignore SA1019 it is what is tested
-		c.Clients = oauth.StaticClients(oauth.Client{ID: "old", Public: true, Grants: []string{"implicit"},
-			RedirectURIs: []string{oauthtest.Callback}, Scopes: []string{"read", "write"}})
+		c.Clients = oauth.StaticClients(oauth.Client{
+			ID: "old", Public: true, Grants: []string{"implicit"},
+			RedirectURIs: []string{oauthtest.Callback}, Scopes: []string{"read", "write"},
+		})
 	})
 	s.Approve("alice", "read")
-	a, _ := s.Authorize("old", url.Values{"response_type": {"token"}, "scope": {"read write"},
-		"code_challenge": nil, "code_challenge_method": nil})
+	a, _ := s.Authorize("old", url.Values{
+		"response_type": {"token"}, "scope": {"read write"},
+		"code_challenge": nil, "code_challenge_method": nil,
+	})
 	_, params := a.Location()
 	t.Run("RFC 6749 4.2.2 less was granted than asked for", func(t *testing.T) {
 		require.NotEmpty(t, params.Get("access_token"))
@@ -173,8 +177,10 @@ func TestChallengeIsNowhere(t *testing.T) {
 	require.NotEmpty(t, code.Code)
 	raw, err := base64.RawURLEncoding.DecodeString(rfcChallenge)
 	require.NoError(t, err)
-	for name, text := range map[string]string{"code": code.Code, "handle": handle, "Location": a.Header.Get("Location"),
-		"cookies": strings.Join(a.Header.Values("Set-Cookie"), " ")} {
+	for name, text := range map[string]string{
+		"code": code.Code, "handle": handle, "Location": a.Header.Get("Location"),
+		"cookies": strings.Join(a.Header.Values("Set-Cookie"), " "),
+	} {
 		t.Run("RFC 7636 4.4 "+name, func(t *testing.T) {
 			assert.NotContains(t, text, rfcChallenge)
 			if b, err := base64.RawURLEncoding.DecodeString(text); err == nil {

@@ -201,10 +201,10 @@ func checkRegisteredGrants(r *registryTrial) error {
 		return err
 	}
 	if !byDefault.May("authorization_code") || !byDefault.May("refresh_token") {
-		return errors.New("Grants that were nil, the default, came back empty: no grant at all")
+		return errors.New("the Grants that were nil, the default, came back empty: no grant at all")
 	}
 	if none.May("authorization_code") || none.May("refresh_token") {
-		return errors.New("Grants that were empty, no grant at all, came back nil: the default")
+		return errors.New("the Grants that were empty, no grant at all, came back nil: the default")
 	}
 	return nil
 }

@@ -73,6 +73,12 @@ type Target struct {
 	Timeout time.Duration `json:"-"`
 }
 
+// String names the server, without secrets and passwords.
+func (t Target) String() string { return fmt.Sprintf("target %q", t.URL) }
+
+// GoString is String, for the format %#v.
+func (t Target) GoString() string { return t.String() }
+
 // Endpoints are absolute URLs, or paths on the origin of [Target].URL. They win over
 // the metadata.
 type Endpoints struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -185,6 +186,14 @@ func TestNothingGiven(t *testing.T) {
 		}
 	}
 	assert.Greater(t, n, 50, "without clients little can be run")
+}
+
+func TestPrinted(t *testing.T) {
+	target := probe.Target{URL: "https://as.example", Confidential: probe.Client{ID: "web", Secret: oauthtest.Secret}, Fields: map[string]string{"password": "wonderland"}}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s"} {
+		text := fmt.Sprintf(format+" "+format, target, target.Confidential)
+		assert.Equal(t, `target "https://as.example" client "web"`, text)
+	}
 }
 
 func TestWithout(t *testing.T) {
