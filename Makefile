@@ -4,7 +4,7 @@
 GO ?= go
 FUZZTIME ?= 3s
 MODULES = . sqlstore redisstore examples examples/otel examples/fosite
-# staticcheck and gofumpt: versions in tools/go.mod, which no workspace may see.
+# staticcheck: its version is in tools/go.mod, which no workspace may see.
 TOOL = GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 
 .PHONY: test stores lint deps race short fuzz bench crash million sizes tidy api quickstart model abuse

@@ -133,16 +133,21 @@ func growth(h http.Handler, n int, request func(i int) *http.Request) (bytes int
 // many times as much.
 const maxGrowth = 256 << 10
 
-// Whoever cannot authenticate costs no memory that stays, no goroutine and no write.
-func TestAbuseFloods(t *testing.T) {
-	ids, some := 25_000, 2_000
-	switch {
-	case *flood > 0:
-		ids, some = *flood/4, *flood/40
-	case faultRounds != raceRounds || testing.Short(): // a store that is slower than memory
-		ids, some = 500, 100
-	}
-	name := func(i int) string { return "client-of-nobody-" + strconv.Itoa(i) }
+// A wave is one kind of flood.
+type wave struct {
+	name     string
+	n        int
+	statuses []int // that may be answered
+	request  func(i int) *http.Request
+}
+
+// nobodys is the name of a client that there is not.
+func nobodys(i int) string { return "client-of-nobody-" + strconv.Itoa(i) }
+
+// waves are twice ids requests by as many clients, all different from those of another
+// turn, and some of every other kind.
+func waves(turn, ids, some int) []wave {
+	first := turn * 10_000_000
 	bearer := func(path, token string) *http.Request {
 		r := httptest.NewRequest(http.MethodGet, oauthtest.Issuer+path, nil)
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -161,15 +166,10 @@ func TestAbuseFloods(t *testing.T) {
 		}
 		return b.String()
 	}
-	floods := []struct {
-		name     string
-		n        int
-		statuses []int
-		request  func(i int) *http.Request
-	}{
-		{"client ids at the authorization endpoint", ids, []int{400}, func(i int) *http.Request { return asking(name(i), "") }},
+	return []wave{
+		{"client ids at the authorization endpoint", ids, []int{400}, func(i int) *http.Request { return asking(nobodys(first+2*i), "") }},
 		{"client ids at the token endpoint", ids, []int{401}, func(i int) *http.Request {
-			return authenticated(nobody("grant_type=client_credentials"), name(i), "secret")
+			return authenticated(nobody("grant_type=client_credentials"), nobodys(first+2*i+1), "secret")
 		}},
 		{"good authorization requests that nobody decides", some, []int{200}, func(i int) *http.Request {
 			return asking(oauthtest.SPAClient, "&nonce="+strconv.Itoa(i))
@@ -192,7 +192,18 @@ func TestAbuseFloods(t *testing.T) {
 			return httptest.NewRequest(http.MethodGet, oauthtest.Issuer+"/oauth/authorize?interaction="+code(i), nil)
 		}},
 	}
-	for _, registry := range []struct {
+}
+
+// Whoever cannot authenticate costs no memory that stays, no goroutine and no write.
+func TestAbuseFloods(t *testing.T) {
+	ids, some := 25_000, 2_000
+	switch {
+	case *flood > 0:
+		ids, some = *flood/4, *flood/40
+	case faultRounds != raceRounds || testing.Short(): // a store that is slower than memory
+		ids, some = 500, 100
+	}
+	for turn, registry := range []struct {
 		name string
 		edit func(*oauth.Config)
 	}{
@@ -201,7 +212,7 @@ func TestAbuseFloods(t *testing.T) {
 	} {
 		s := newTarget(t, registry.edit)
 		stored := s.vault.dump(t)
-		for _, f := range floods {
+		for _, f := range waves(turn, ids, some) {
 			if registry.name == "clients in the store" && f.n != ids {
 				continue
 			}
@@ -222,7 +233,7 @@ func TestAbuseFloods(t *testing.T) {
 	t.Run("the measure sees a table of client ids", func(t *testing.T) {
 		seen := map[string]bool{}
 		leaky := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen[r.FormValue("client_id")] = true })
-		bytes, _, _ := growth(leaky, 25_000, func(i int) *http.Request { return asking(name(i), "") })
+		bytes, _, _ := growth(leaky, 25_000, func(i int) *http.Request { return asking(nobodys(i), "") })
 		assert.Greater(t, bytes, int64(maxGrowth))
 		assert.NotEmpty(t, seen)
 	})

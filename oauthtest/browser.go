@@ -16,7 +16,7 @@ import (
 // whose parameters [Answer.Location] has. A step that cannot be taken fails the test.
 type Browser struct {
 	URL  *url.URL // of the page
-	Page *Answer
+	Page *Answer  // nil before the first
 
 	s      *Server
 	client *http.Client
