@@ -422,14 +422,14 @@ func TestAuthorizeSamples(t *testing.T) {
 	t.Run("FS-08 the sample request of the document, verbatim", func(t *testing.T) {
 		w := watch(t, func(c *oauth.Config) {
 			c.Scopes = []oauth.Scope{{Name: "profile"}, {Name: "email"}}
-			c.Clients = oauth.StaticClients(oauth.Client{ID: "flowsta_app_abc123", Public: true,
+			c.Clients = oauth.StaticClients(oauth.Client{ID: "vendor_app_abc123", Public: true,
 				RedirectURIs: []string{"https://yourapp.com/callback"}, Scopes: []string{"profile", "email"}})
 		})
-		const sample = "response_type=code&client_id=flowsta_app_abc123&redirect_uri=https://yourapp.com/callback&scope=profile%20email&" +
+		const sample = "response_type=code&client_id=vendor_app_abc123&redirect_uri=https://yourapp.com/callback&scope=profile%20email&" +
 			"state=random_state&code_challenge=" + rfcChallenge + "&code_challenge_method=S256"
 		got := w.code(w.get(sample), "https://yourapp.com/callback?")
 		assert.Equal(t, "random_state", got.Get("state"))
-		a := w.redeem("flowsta_app_abc123", got.Get("code"), "https://yourapp.com/callback")
+		a := w.redeem("vendor_app_abc123", got.Get("code"), "https://yourapp.com/callback")
 		assert.Equal(t, "profile email", a.String("scope"))
 		w.reTo(w.get(strings.Replace(sample, "=code&", "=token&", 1)), oauth.UnsupportedResponseType, "https://yourapp.com/callback#", "random_state")
 	})

@@ -76,10 +76,10 @@ func TestSignHeaderIsExact(t *testing.T) {
 
 // The first segments that the seed documents show.
 func TestSignHeaderOfTheSeeds(t *testing.T) {
-	flextell := sign(t, jose.Key{Algorithm: "RS256", Signer: rsa2048()}, "JWT", "{}")
-	assert.True(t, strings.HasPrefix(flextell, "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9."), "RS256, no kid, JWT")
-	flowsta := sign(t, jose.Key{Algorithm: "HS256", Secret: sum("hs256")}, "JWT", "{}")
-	assert.True(t, strings.HasPrefix(flowsta, "eyJhbGciOiJIUzI1NiIs"), "HS256, JWT")
+	asymmetric := sign(t, jose.Key{Algorithm: "RS256", Signer: rsa2048()}, "JWT", "{}")
+	assert.True(t, strings.HasPrefix(asymmetric, "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9."), "RS256, no kid, JWT")
+	symmetric := sign(t, jose.Key{Algorithm: "HS256", Secret: sum("hs256")}, "JWT", "{}")
+	assert.True(t, strings.HasPrefix(symmetric, "eyJhbGciOiJIUzI1NiIs"), "HS256, JWT")
 	named := sign(t, jose.Key{ID: "k", Algorithm: "HS256", Secret: sum("hs256")}, "JWT", "{}")
 	assert.True(t, strings.HasPrefix(named, "eyJhbGciOiJIUzI1NiIs"), "HS256, kid, JWT")
 }
