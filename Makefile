@@ -3,11 +3,11 @@
 
 GO ?= go
 FUZZTIME ?= 3s
-MODULES = . sqlstore redisstore examples examples/otel examples/fosite
+MODULES = . sqlstore redisstore examples examples/otel examples/fosite examples/peers
 # staticcheck: its version is in tools/go.mod, which no workspace may see.
 TOOL = GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 
-.PHONY: test stores lint deps race short fuzz bench crash million sizes tidy api quickstart model abuse
+.PHONY: test stores lint deps race short fuzz bench crash million sizes tidy api conformance quickstart model abuse
 
 test: deps
 	@for m in $(MODULES); do (cd $$m && $(GO) test -race -timeout 10m ./...) || exit 1; done
@@ -64,6 +64,10 @@ sizes: deps
 # rewrite the listing of the exported API, to be read in review
 api:
 	$(GO) test -run TestHouseAPI . -update
+
+# rewrite docs/conformance.md: it has line numbers
+conformance:
+	$(GO) test -run 'TestConformance$$' . -update
 
 quickstart:
 	$(GO) run ./examples/quickstart

@@ -46,7 +46,8 @@ var linked = []string{house, goJose, "golang.org/x/crypto", "golang.org/x/sys"}
 
 // layers says for the first element of a package's directory which others it may
 // import; "." is the root. What is not listed must get a place here first. A whole
-// directory stands for itself: the black box knows nothing of the server.
+// directory stands for itself: the black box knows nothing of the server. TestLinks
+// of cmd/oauthprobe lists what it may link of internal.
 var layers = map[string][]string{
 	"internal":  {"internal"},
 	"resource":  {"internal"},
@@ -59,7 +60,7 @@ var layers = map[string][]string{
 	"oauthtest": {"oauthtest", "pages", "grants", "memstore", "guard", ".", "resource", "internal"},
 	"cmd":       {"oauthtest"},
 
-	"oauthtest/probe": {},
+	"oauthtest/probe": {"internal"},
 	// Modules of their own see what everybody sees: nothing internal.
 	"sqlstore":   {"sqlstore", "grants", "memstore", ".", "resource"},
 	"redisstore": {"redisstore", "grants", "memstore", "guard", ".", "resource"},
@@ -551,6 +552,8 @@ func TestHouseRulesBite(t *testing.T) {
 		{"testing/fstest outside", "memstore/a.go", `import "testing/fstest"`, importsOf, "only oauthtest may import"},
 		{"testing in the kit", "oauthtest/a.go", `import "testing"`, importsOf, ""},
 		{"layer of the probe", "oauthtest/probe/a.go", `import "` + house + `/resource"`, importsOf, "oauthtest/probe must not import"},
+		{"internal in the probe", "oauthtest/probe/a.go", `import "` + house + `/internal/htmlform"`, importsOf, ""},
+		{"root in the probe", "oauthtest/probe/a.go", `import "` + house + `"`, importsOf, "oauthtest/probe must not import"},
 		{"layer of a command", "cmd/x/a.go", `import "` + house + `/oauthtest/probe"`, importsOf, ""},
 		{"testing in the probe", "oauthtest/probe/a.go", `import "testing"`, importsOf, "only oauthtest may import"},
 		{"servers of tests", "internal/form/a.go", `import "` + house + "/" + testServers + `"`, importsOf, "only tests may import"},

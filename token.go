@@ -374,7 +374,9 @@ func (s *Server) planRecord(ctx context.Context, t *TokenRequest, issue *Issue) 
 	if refresh {
 		raw, ok := s.ring.Derive(derive.Refresh, o.head.keyID, at.record, o.head.generation, &o.head.nonce)
 		if !ok {
-			return nil, broken(errors.New("the key of the current generation is gone"))
+			// Only where histories of a restored store met a change of secrets.
+			return nil, &Error{Code: InvalidGrant, Description: "The credential is invalid, expired or revoked",
+				Cause: errors.New("its successor was made with a secret that is not in Config.Secrets")}
 		}
 		token = derive.Encode(s.refreshOpaque.Prefix, s.refreshOpaque.Hex, raw)
 	}

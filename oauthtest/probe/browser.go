@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/grantwell/oauth/internal/htmlform"
 )
 
 const maxSteps = 15 // redirects and forms between a request and its end
@@ -54,7 +56,7 @@ type submission struct {
 	at     *url.URL
 	method string
 	values url.Values
-	button button
+	button htmlform.Button
 	page   *answer // that the form is on
 }
 
@@ -75,32 +77,67 @@ func (b *browser) submit(x *submission) *answer {
 
 // fill finds the form of a page that the user submits. nil: there is none.
 func (s *session) fill(page *answer) *submission {
-	f, pressed := choose(parseForms(page.body), s.Press, s.Fields)
+	f, pressed := choose(htmlform.Parse(page.body), s.Press, s.Fields)
 	if f == nil {
 		return nil
 	}
-	at, err := page.url.Parse(f.action)
+	at, err := page.url.Parse(f.Action)
 	if err != nil {
 		return nil
 	}
-	x := &submission{at: at, method: f.method, values: url.Values{}, page: page, button: *pressed}
-	for _, in := range f.fields {
-		value, given := s.Fields[in.name]
-		if in.name == "" || strings.HasSuffix(in.kind, " off") && !given {
+	x := &submission{at: at, method: f.Method, values: url.Values{}, page: page, button: *pressed}
+	for _, in := range f.Fields {
+		value, given := s.Fields[in.Name]
+		if in.Name == "" || in.Off && !given {
 			continue
 		}
-		if !given || in.kind == "hidden" {
-			value = in.value
+		if !given || in.Kind == "hidden" {
+			value = in.Value
 		}
-		if in.kind == "hidden" {
+		if in.Kind == "hidden" {
 			s.keep(value)
 		}
-		x.values.Add(in.name, value)
+		x.values.Add(in.Name, value)
 	}
-	if pressed.name != "" {
-		x.values.Set(pressed.name, pressed.value)
+	if pressed.Name != "" {
+		x.values.Set(pressed.Name, pressed.Value)
 	}
 	return x
+}
+
+// visible are the kinds of input that a person fills in.
+var visible = []string{"", "text", "email", "password", "tel", "number", "search", "url"}
+
+// words are the buttons that a user who agrees presses.
+var words = []string{"allow", "approve", "accept", "authorize", "authorise", "grant", "agree", "confirm", "yes", "continue",
+	"sign in", "log in", "login", "signin", "submit"}
+
+// choose finds the form to submit and the button to press: the first of press that a
+// page has, else the only button of the first form that a person has to fill in.
+func choose(forms []*htmlform.Form, press []string, fields map[string]string) (*htmlform.Form, *htmlform.Button) {
+	if len(press) == 0 {
+		press = words
+	}
+	for _, word := range press {
+		for _, f := range forms {
+			for i := range f.Buttons {
+				b := &f.Buttons[i]
+				if strings.EqualFold(b.Text, word) || b.Value != "" && strings.EqualFold(b.Value, word) {
+					return f, b
+				}
+			}
+		}
+	}
+	for _, f := range forms {
+		needs := slices.ContainsFunc(f.Fields, func(x htmlform.Field) bool { return slices.Contains(visible, x.Kind) && fields[x.Name] != "" })
+		if (needs || len(forms) == 1) && len(f.Buttons) < 2 {
+			if len(f.Buttons) == 1 {
+				return f, &f.Buttons[0]
+			}
+			return f, &htmlform.Button{}
+		}
+	}
+	return nil, nil
 }
 
 // A landing is where an authorization request ended.
