@@ -95,6 +95,38 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 }
 
+// BenchmarkCode is the same for the redemption of a code. That the code is issued is
+// not counted.
+func BenchmarkCode(b *testing.B) {
+	for _, e := range benchEngines(b) {
+		for _, workers := range []int{1, 8, 32} {
+			b.Run(fmt.Sprintf("%s/%d workers", e.name, workers), func(b *testing.B) {
+				store, db := e.open(b)
+				srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
+				codes := make([]oauthtest.Code, b.N+b.N/10+2*workers) // the last share may go beyond b.N
+				for i := range codes {
+					codes[i] = srv.Code(oauthtest.SPAClient)
+				}
+				handler := plain(b, srv, store)
+				var mu sync.Mutex
+				inTurns(b, workers, []contestant{
+					{"floor", floors(b, e.dialect, store, db, workers)},
+					{"code", func(int) error {
+						mu.Lock()
+						code := codes[0]
+						codes = codes[1:]
+						mu.Unlock()
+						form := code.Form()
+						form.Set("client_id", code.Client)
+						_, err := send(handler, form.Encode())
+						return err
+					}},
+				})
+			})
+		}
+	}
+}
+
 // fillUp adds copies of an authorization, all over the range of IDs.
 func fillUp(b *testing.B, d sqlstore.Dialect, db *sql.DB) {
 	if *filled == 0 {
@@ -129,12 +161,7 @@ func refreshes(b *testing.B, srv *oauthtest.Server, store oauth.Storage, workers
 			tokens[i][j] = srv.Redeem(srv.Code(oauthtest.SPAClient)).String("refresh_token")
 		}
 	}
-	// The server of the kit writes down all that happens; this one does not.
-	cfg := srv.Config
-	cfg.Storage, cfg.Events = store, nil
-	plain, err := oauth.New(cfg)
-	require.NoError(b, err)
-	handler := plain.TokenHandler()
+	handler := plain(b, srv, store)
 	return func(i int) error {
 		next[i] = (next[i] + 1) % spread
 		token := &tokens[i][next[i]]
@@ -142,6 +169,15 @@ func refreshes(b *testing.B, srv *oauthtest.Server, store oauth.Storage, workers
 		*token, err = send(handler, "grant_type=refresh_token&client_id="+oauthtest.SPAClient+"&refresh_token="+*token)
 		return err
 	}
+}
+
+// plain is the server without what the kit writes down of all that happens.
+func plain(b *testing.B, srv *oauthtest.Server, store oauth.Storage) http.Handler {
+	cfg := srv.Config
+	cfg.Storage, cfg.Events = store, nil
+	s, err := oauth.New(cfg)
+	require.NoError(b, err)
+	return s.TokenHandler()
 }
 
 // send posts a form with as little work around the handler as there can be, and
