@@ -1,13 +1,9 @@
 package redisstore_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantwell/oauth"
+	"github.com/grantwell/oauth/internal/floor"
 	"github.com/grantwell/oauth/internal/servertest"
 	"github.com/grantwell/oauth/oauthtest"
 	"github.com/grantwell/oauth/redisstore"
@@ -40,11 +37,11 @@ func BenchmarkRefresh(b *testing.B) {
 				store, client := benchStore(b, settings)
 				srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
 				refresh := refreshes(b, srv, store, workers) // first, for the floor copies what it made
-				inTurns(b, workers, []contestant{
-					{"floor", floors(b, store, client, workers)},
-					{"store", stores(b, store)},
-					{"refresh", refresh},
-				})
+				floor.Measure(b, b.N, workers,
+					floor.Contestant{Name: "floor", Do: floors(b, store, client, workers)},
+					floor.Contestant{Name: "store", Do: stores(b, store)},
+					floor.Contestant{Name: "refresh", Do: refresh},
+				)
 			})
 		}
 	}
@@ -57,25 +54,25 @@ func BenchmarkCode(b *testing.B) {
 		b.Run(fmt.Sprintf("%d workers", workers), func(b *testing.B) {
 			store, client := benchStore(b, nil)
 			srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
-			codes := make([]oauthtest.Code, b.N+b.N/10+2*workers) // the last share may go beyond b.N
+			codes := make([]oauthtest.Code, floor.Share(b.N, workers))
 			for i := range codes {
 				codes[i] = srv.Code(oauthtest.SPAClient)
 			}
 			handler := plain(b, srv, store)
 			var mu sync.Mutex
-			inTurns(b, workers, []contestant{
-				{"floor", floors(b, store, client, workers)},
-				{"code", func(int) error {
+			floor.Measure(b, b.N, workers,
+				floor.Contestant{Name: "floor", Do: floors(b, store, client, workers)},
+				floor.Contestant{Name: "code", Do: func(int) error {
 					mu.Lock()
 					code := codes[0]
 					codes = codes[1:]
 					mu.Unlock()
 					form := code.Form()
 					form.Set("client_id", code.Client)
-					_, err := send(handler, form.Encode())
+					_, err := floor.Tokens(handler, form.Encode())
 					return err
 				}},
-			})
+			)
 		})
 	}
 }
@@ -94,7 +91,7 @@ func refreshes(b *testing.B, srv *oauthtest.Server, store oauth.Storage, workers
 	}
 	handler := plain(b, srv, store)
 	return func(i int) (err error) {
-		tokens[i], err = send(handler, "grant_type=refresh_token&client_id="+oauthtest.SPAClient+"&refresh_token="+tokens[i])
+		tokens[i], err = floor.Tokens(handler, "grant_type=refresh_token&client_id="+oauthtest.SPAClient+"&refresh_token="+tokens[i])
 		return err
 	}
 }
@@ -108,30 +105,6 @@ func plain(b *testing.B, srv *oauthtest.Server, store oauth.Storage) http.Handle
 	return s.TokenHandler()
 }
 
-// send posts a form with as little work around the handler as there can be, and
-// returns the refresh token of the answer.
-func send(h http.Handler, form string) (string, error) {
-	w := &writer{header: http.Header{}}
-	h.ServeHTTP(w, &http.Request{Method: http.MethodPost, URL: &url.URL{Path: "/oauth/token"}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: io.NopCloser(strings.NewReader(form)), ContentLength: int64(len(form))})
-	_, token, ok := bytes.Cut(w.body, []byte(`"refresh_token":"`))
-	end := bytes.IndexByte(token, '"')
-	if w.status != 0 && w.status != http.StatusOK || !ok || end < 0 {
-		return "", fmt.Errorf("%d %s", w.status, w.body)
-	}
-	return string(token[:end]), nil
-}
-
-type writer struct {
-	header http.Header
-	status int
-	body   []byte
-}
-
-func (w *writer) Header() http.Header         { return w.header }
-func (w *writer) WriteHeader(status int)      { w.status = status }
-func (w *writer) Write(b []byte) (int, error) { w.body = append(w.body, b...); return len(b), nil }
-
 // stores returns the Get and the Update of a refresh, through the store.
 func stores(b *testing.B, store *redisstore.Store) func(worker int) error {
 	return func(i int) error {
@@ -139,21 +112,12 @@ func stores(b *testing.B, store *redisstore.Store) func(worker int) error {
 		if err != nil {
 			return err
 		}
-		r.Data = changed(r.Data, r.Version)
+		r.Data = floor.Changed(r.Data, r.Version)
 		return store.Update(b.Context(), r)
 	}
 }
 
 func floorID(i int) string { return fmt.Sprintf("floor-%016d", i) }
-
-// changed returns data with other bytes where the server's change: head and MAC.
-func changed(data []byte, version int64) []byte {
-	mark := fmt.Sprintf("%016x", version)
-	data = slices.Clone(data)
-	copy(data[60:], mark)
-	copy(data[len(data)-40:], mark)
-	return data
-}
 
 var floorScript = redis.NewScript(`
 local old = redis.call('GET', KEYS[1])
@@ -188,56 +152,13 @@ func floors(b *testing.B, store *redisstore.Store, client *redis.Client, workers
 		if err != nil {
 			return err
 		}
-		value := strconv.FormatInt(version+1, 10) + " " + string(changed([]byte(data), version))
+		value := strconv.FormatInt(version+1, 10) + " " + string(floor.Changed([]byte(data), version))
 		done, err := floorScript.Run(b.Context(), client, []string{floorID(i)}, text, value, end).Int()
 		if err == nil && done != 1 {
 			err = errors.New("not written")
 		}
 		return err
 	}
-}
-
-type contestant struct {
-	name string
-	do   func(worker int) error
-}
-
-// inTurns runs b.N of each, by as many workers, a tenth of it in turn, so that what
-// else the machine does meanwhile slows all. The floor is the first.
-func inTurns(b *testing.B, workers int, all []contestant) {
-	took := make([]time.Duration, len(all))
-	share := max(b.N/10, workers) / workers
-	done := 0
-	b.ResetTimer()
-	for ; done < b.N; done += share * workers {
-		for i, c := range all {
-			start := b.Elapsed()
-			inParallel(b, workers, share, c.do)
-			took[i] += b.Elapsed() - start
-		}
-	}
-	for i, c := range all {
-		b.ReportMetric(float64(done)/took[i].Seconds(), c.name+"/s")
-		if i > 0 {
-			b.ReportMetric(took[0].Seconds()/took[i].Seconds(), c.name+"/floor")
-		}
-	}
-	b.ReportMetric(0, "ns/op")
-}
-
-func inParallel(b *testing.B, workers, each int, do func(worker int) error) {
-	var all sync.WaitGroup
-	for i := range workers {
-		all.Go(func() {
-			for range each {
-				if err := do(i); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
 }
 
 // BenchmarkMemory reports the server's memory for each authorization that a code was

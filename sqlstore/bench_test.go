@@ -1,25 +1,21 @@
 package sqlstore_test
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
 	"flag"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantwell/oauth"
+	"github.com/grantwell/oauth/internal/floor"
 	"github.com/grantwell/oauth/internal/servertest"
 	"github.com/grantwell/oauth/oauthtest"
 	"github.com/grantwell/oauth/sqlstore"
@@ -85,11 +81,11 @@ func BenchmarkRefresh(b *testing.B) {
 				srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
 				refresh := refreshes(b, srv, store, workers) // first, for the floor copies what it made
 				fillUp(b, e.dialect, db)
-				inTurns(b, workers, []contestant{
-					{"floor", floors(b, e.dialect, store, db, workers)},
-					{"store", stores(b, store, workers)},
-					{"refresh", refresh},
-				})
+				floor.Measure(b, b.N, workers,
+					floor.Contestant{Name: "floor", Do: floors(b, e.dialect, store, db, workers)},
+					floor.Contestant{Name: "store", Do: stores(b, store, workers)},
+					floor.Contestant{Name: "refresh", Do: refresh},
+				)
 			})
 		}
 	}
@@ -103,25 +99,25 @@ func BenchmarkCode(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d workers", e.name, workers), func(b *testing.B) {
 				store, db := e.open(b)
 				srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
-				codes := make([]oauthtest.Code, b.N+b.N/10+2*workers) // the last share may go beyond b.N
+				codes := make([]oauthtest.Code, floor.Share(b.N, workers))
 				for i := range codes {
 					codes[i] = srv.Code(oauthtest.SPAClient)
 				}
 				handler := plain(b, srv, store)
 				var mu sync.Mutex
-				inTurns(b, workers, []contestant{
-					{"floor", floors(b, e.dialect, store, db, workers)},
-					{"code", func(int) error {
+				floor.Measure(b, b.N, workers,
+					floor.Contestant{Name: "floor", Do: floors(b, e.dialect, store, db, workers)},
+					floor.Contestant{Name: "code", Do: func(int) error {
 						mu.Lock()
 						code := codes[0]
 						codes = codes[1:]
 						mu.Unlock()
 						form := code.Form()
 						form.Set("client_id", code.Client)
-						_, err := send(handler, form.Encode())
+						_, err := floor.Tokens(handler, form.Encode())
 						return err
 					}},
-				})
+				)
 			})
 		}
 	}
@@ -166,7 +162,7 @@ func refreshes(b *testing.B, srv *oauthtest.Server, store oauth.Storage, workers
 		next[i] = (next[i] + 1) % spread
 		token := &tokens[i][next[i]]
 		var err error
-		*token, err = send(handler, "grant_type=refresh_token&client_id="+oauthtest.SPAClient+"&refresh_token="+*token)
+		*token, err = floor.Tokens(handler, "grant_type=refresh_token&client_id="+oauthtest.SPAClient+"&refresh_token="+*token)
 		return err
 	}
 }
@@ -179,30 +175,6 @@ func plain(b *testing.B, srv *oauthtest.Server, store oauth.Storage) http.Handle
 	require.NoError(b, err)
 	return s.TokenHandler()
 }
-
-// send posts a form with as little work around the handler as there can be, and
-// returns the refresh token of the answer.
-func send(h http.Handler, form string) (string, error) {
-	w := &writer{header: http.Header{}}
-	h.ServeHTTP(w, &http.Request{Method: http.MethodPost, URL: &url.URL{Path: "/oauth/token"}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: io.NopCloser(strings.NewReader(form)), ContentLength: int64(len(form))})
-	_, token, ok := bytes.Cut(w.body, []byte(`"refresh_token":"`))
-	end := bytes.IndexByte(token, '"')
-	if w.status != 0 && w.status != http.StatusOK || !ok || end < 0 {
-		return "", fmt.Errorf("%d %s", w.status, w.body)
-	}
-	return string(token[:end]), nil
-}
-
-type writer struct {
-	header http.Header
-	status int
-	body   []byte
-}
-
-func (w *writer) Header() http.Header         { return w.header }
-func (w *writer) WriteHeader(status int)      { w.status = status }
-func (w *writer) Write(b []byte) (int, error) { w.body = append(w.body, b...); return len(b), nil }
 
 // turns returns the IDs of a worker's records, one after the other.
 func turns(workers int) func(worker int) string {
@@ -227,18 +199,9 @@ func stores(b *testing.B, store *sqlstore.Store, workers int) func(worker int) e
 		if err != nil {
 			return err
 		}
-		r.Data = changed(r.Data, r.Version)
+		r.Data = floor.Changed(r.Data, r.Version)
 		return store.Update(b.Context(), r)
 	}
-}
-
-// changed returns data with other bytes where the server's change: head and MAC.
-func changed(data []byte, version int64) []byte {
-	mark := fmt.Sprintf("%016x", version)
-	data = slices.Clone(data)
-	copy(data[60:], mark)
-	copy(data[len(data)-40:], mark)
-	return data
 }
 
 // floors returns what any refresh must do at least, with a copy of a record that
@@ -276,50 +239,7 @@ func floors(b *testing.B, d sqlstore.Dialect, store *sqlstore.Store, db *sql.DB,
 		if err != nil {
 			return err
 		}
-		_, err = update.ExecContext(b.Context(), subject, expires, string(changed(data, version)), id, version)
+		_, err = update.ExecContext(b.Context(), subject, expires, string(floor.Changed(data, version)), id, version)
 		return err
 	}
-}
-
-type contestant struct {
-	name string
-	do   func(worker int) error
-}
-
-// inTurns runs b.N of each, by as many workers, a tenth of it in turn, so that what
-// else the machine does meanwhile slows all. The floor is the first.
-func inTurns(b *testing.B, workers int, all []contestant) {
-	took := make([]time.Duration, len(all))
-	share := max(b.N/10, workers) / workers
-	done := 0
-	b.ResetTimer()
-	for ; done < b.N; done += share * workers {
-		for i, c := range all {
-			start := b.Elapsed()
-			inParallel(b, workers, share, c.do)
-			took[i] += b.Elapsed() - start
-		}
-	}
-	for i, c := range all {
-		b.ReportMetric(float64(done)/took[i].Seconds(), c.name+"/s")
-		if i > 0 {
-			b.ReportMetric(took[0].Seconds()/took[i].Seconds(), c.name+"/floor")
-		}
-	}
-	b.ReportMetric(0, "ns/op")
-}
-
-func inParallel(b *testing.B, workers, each int, do func(worker int) error) {
-	var all sync.WaitGroup
-	for i := range workers {
-		all.Go(func() {
-			for range each {
-				if err := do(i); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
 }
