@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -140,7 +139,7 @@ func brokenGuards() []brokenGuard {
 			}
 			defer busy.Unlock()
 			for range 50 {
-				runtime.Gosched()
+				linger()
 			}
 			return nil
 		}},

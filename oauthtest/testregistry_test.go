@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -219,7 +218,7 @@ func brokenRegistries() []brokenRegistry {
 				}
 				defer busy.Unlock()
 				for range 50 {
-					runtime.Gosched()
+					linger()
 				}
 				return good.Client(ctx, id)
 			})

@@ -17,6 +17,14 @@ import (
 	"github.com/grantwell/oauth"
 )
 
+// linger lets others run: long enough for a race that is to be lost, on a machine that
+// is busy too.
+func linger() {
+	for range 300 {
+		runtime.Gosched()
+	}
+}
+
 // A brokenStore is a mistake that somebody will make, and the checks that must
 // find it.
 type brokenStore struct {
@@ -182,7 +190,7 @@ func brokenCreates() []brokenStore {
 				if _, err := s.Get(ctx, r.ID); err == nil {
 					return oauth.ErrExists
 				}
-				runtime.Gosched()
+				linger()
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				r.Version = 1
@@ -236,7 +244,7 @@ func brokenGets() []brokenStore {
 				if err := s.Update(ctx, first); err != nil {
 					return err
 				}
-				runtime.Gosched()
+				linger()
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				now := s.rows[r.ID]
@@ -358,7 +366,7 @@ func brokenUpdates() []brokenStore {
 				if writing.Add(1) > 1 {
 					return errors.New("deadlock found when trying to get lock; try restarting transaction")
 				}
-				runtime.Gosched()
+				linger()
 				return s.Update(ctx, r)
 			}}
 		}},
@@ -394,7 +402,7 @@ func brokenUpdates() []brokenStore {
 				if old.Version != r.Version {
 					return oauth.ErrConflict
 				}
-				runtime.Gosched()
+				linger()
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				now := s.rows[r.ID]

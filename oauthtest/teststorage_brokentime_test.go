@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -178,7 +177,7 @@ func brokenSweeps() []brokenStore {
 				}
 			}
 			s.mu.Unlock()
-			runtime.Gosched()
+			linger()
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			for _, id := range ids {
@@ -231,7 +230,7 @@ func brokenSweeps() []brokenStore {
 				if deleting.Add(1) > 1 {
 					return 0, errors.New("database is locked")
 				}
-				runtime.Gosched()
+				linger()
 				return s.DeleteExpired(ctx, before, limit)
 			}}
 		}},

@@ -42,7 +42,7 @@ var (
 func pages(t *testing.T) map[string]string {
 	files, err := filepath.Glob(root + "docs/*.md")
 	require.NoError(t, err)
-	require.Len(t, files, 4)
+	require.Len(t, files, 5)
 	all := map[string]string{}
 	for _, f := range files {
 		text, err := os.ReadFile(f)

@@ -40,12 +40,12 @@ func newFosite() (Peer, error) {
 	provider := compose.ComposeAllEnabled(config, store, key)
 
 	confidential := probe.Client{ID: web.ID, Secret: secret, RedirectURI: callback, Scopes: scopes}
-	return Peer{Name: "fosite", Handler: fositeRoutes(provider), Target: probe.Target{
+	return Peer{Module: "github.com/ory/fosite", Handler: fositeRoutes(provider), Target: probe.Target{
+		URL: "https://fosite.example.com",
 		Endpoints: probe.Endpoints{Metadata: "-", Authorize: "/oauth2/auth", Token: "/oauth2/token",
 			Revoke: "/oauth2/revoke", Introspect: "/oauth2/introspect"},
 		Confidential: confidential, Machine: confidential, Introspector: confidential,
-		Public:   probe.Client{ID: app.ID, RedirectURI: callback, Scopes: scopes},
-		Resource: "/photos",
+		Public: probe.Client{ID: app.ID, RedirectURI: callback, Scopes: scopes},
 	}}, nil
 }
 

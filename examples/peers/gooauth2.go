@@ -37,17 +37,19 @@ func newGoOAuth2() Peer {
 	mux.HandleFunc("/token", func(w http.ResponseWriter, r *http.Request) {
 		_ = srv.HandleTokenRequest(w, r) // it writes the answer itself
 	})
+	// The route of its example server that takes a token.
 	mux.HandleFunc("/test", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := srv.ValidationBearerToken(r); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
 	})
-	scopes := []string{"read"}
+	scopes := []string{"read", "write"}
 	confidential := probe.Client{ID: "web", Secret: secret, SecretPost: true, RedirectURI: callback, Scopes: scopes}
-	return Peer{Name: "go-oauth2", Handler: mux, Target: probe.Target{
+	return Peer{Module: "github.com/go-oauth2/oauth2/v4", Handler: mux, Target: probe.Target{
+		URL:          "https://go-oauth2.example.com",
 		Endpoints:    probe.Endpoints{Metadata: "-", Authorize: "/authorize", Token: "/token"},
 		Confidential: confidential, Machine: confidential,
 		Public:   probe.Client{ID: "app", RedirectURI: callback, Scopes: scopes},
-		Resource: "/test",
+		Resource: "https://go-oauth2.example.com/test",
 	}}
 }
