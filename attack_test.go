@@ -158,7 +158,7 @@ func TestForgeryWithTheSecrets(t *testing.T) {
 				return
 			}
 			require.ErrorIs(t, err, oauth.InvalidToken)
-			assert.Equal(t, "401 invalid_token", outcome(userInfo(l.Server, c.token)))
+			assert.Equal(t, "401 invalid_token", outcome(l.Server.Get("/oauth/userinfo", c.token)))
 			assert.Equal(t, map[string]any{"active": false}, l.Introspect(c.token).JSON)
 		})
 	}
@@ -452,7 +452,7 @@ func TestLostTimeline(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, n)
 		l.gone(t, first.String("access_token"), lost.String("access_token"))
-		assert.Equal(t, "401 invalid_token", outcome(userInfo(l.Server, lost.String("access_token"))))
+		assert.Equal(t, "401 invalid_token", outcome(l.Server.Get("/oauth/userinfo", lost.String("access_token"))))
 		assert.Equal(t, "400 invalid_grant", outcome(l.Refresh(web, lost.String("refresh_token"))))
 	})
 	t.Run("N003 its own revocation ends it, and what comes after lives", func(t *testing.T) {
@@ -583,7 +583,7 @@ func TestNewerData(t *testing.T) {
 	}{
 		{"TK", func() *oauthtest.Answer { return l.Token(web, p.code.Form()) }},
 		{"RF", func() *oauthtest.Answer { return l.Refresh(web, fresh.String("refresh_token")) }},
-		{"userinfo", func() *oauthtest.Answer { return userInfo(l.Server, fresh.String("access_token")) }},
+		{"userinfo", func() *oauthtest.Answer { return l.Server.Get("/oauth/userinfo", fresh.String("access_token")) }},
 		{"introspection", func() *oauthtest.Answer { return l.Introspect(fresh.String("access_token")) }},
 	} {
 		t.Run("N013 a higher format, "+c.name, func(t *testing.T) {

@@ -78,20 +78,6 @@ func imports(c *oauth.Config) {
 	}
 }
 
-// machineToken is an access token without a record.
-func machineToken(t testing.TB, s *oauthtest.Server) string {
-	t.Helper()
-	a := s.Token(oauthtest.MachineClient, url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}})
-	require.Equal(t, 200, a.Status)
-	return a.String("access_token")
-}
-
-func userInfo(s *oauthtest.Server, token string) *oauthtest.Answer {
-	r := httptest.NewRequest(http.MethodGet, s.Config.Issuer+"/oauth/userinfo", nil)
-	r.Header.Set("Authorization", "Bearer "+token)
-	return s.Do(r)
-}
-
 func revoke(s *oauthtest.Server, client, token string) *oauthtest.Answer {
 	return s.Post("/oauth/revoke", client, url.Values{"token": {token}})
 }
@@ -260,7 +246,7 @@ func TestStorageBudget(t *testing.T) {
 			return func() *oauthtest.Answer { return s.Refresh(web, foreignToken) }
 		}, []string{"Get", "Create"}, "200", -1},
 		{"check an access token, in process", nil, access(verify), []string{"Get"}, "200", 1},
-		{"check an access token, userinfo", nil, access(userInfo), []string{"Get"}, "200", 1},
+		{"check an access token, userinfo", nil, access(func(s *oauthtest.Server, token string) *oauthtest.Answer { return s.Get("/oauth/userinfo", token) }), []string{"Get"}, "200", 1},
 		{"check an access token, middleware", nil, access(func(s *oauthtest.Server, token string) *oauthtest.Answer {
 			r, w := httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder()
 			r.Header.Set("Authorization", "Bearer "+token)
@@ -278,7 +264,7 @@ func TestStorageBudget(t *testing.T) {
 			c.AccessToken = oauth.JWT{InsecureSymmetricKey: oauth.NewSecret()}
 		}, access(verify), []string{"Get"}, "200", 1},
 		{"check an access token without a record", nil, func(t *testing.T, s *oauthtest.Server) answer {
-			token := machineToken(t, s)
+			token := s.ClientToken(oauthtest.MachineClient, "read")
 			return func() *oauthtest.Answer { return verify(s, token) }
 		}, []string{"Get"}, "200", 1},
 		{"revoke a refresh token", nil, func(_ *testing.T, s *oauthtest.Server) answer {
@@ -289,7 +275,7 @@ func TestStorageBudget(t *testing.T) {
 			return revoke(s, spa, token)
 		}), []string{"Get", "Update"}, "200", -1},
 		{"revoke a token without a record", nil, func(t *testing.T, s *oauthtest.Server) answer {
-			token := machineToken(t, s)
+			token := s.ClientToken(oauthtest.MachineClient, "read")
 			return func() *oauthtest.Answer { return revoke(s, machine, token) }
 		}, []string{"Create"}, "200", -1},
 		{"revoke a text that is no token", nil, func(_ *testing.T, s *oauthtest.Server) answer {
@@ -431,13 +417,13 @@ func TestSentinelsMayBeWrapped(t *testing.T) {
 		v.load(t)
 		assert.Equal(t, "400 invalid_grant", outcome(s.Token(web, code.Form())))
 		assert.Equal(t, "400 invalid_grant", outcome(s.Refresh(web, issued.String("refresh_token"))))
-		assert.Equal(t, "401 invalid_token", outcome(userInfo(s, issued.String("access_token"))))
+		assert.Equal(t, "401 invalid_token", outcome(s.Get("/oauth/userinfo", issued.String("access_token"))))
 		assert.Equal(t, false, s.Introspect(issued.String("access_token")).JSON["active"])
 		for _, token := range []string{issued.String("access_token"), issued.String("refresh_token")} {
 			assert.Equal(t, 200, revoke(s, web, token).Status)
 		}
 		l := &lab{Server: s, twin: s, vault: v}
-		l.lives(t, machineToken(t, s))
+		l.lives(t, s.ClientToken(oauthtest.MachineClient, "read"))
 	})
 	t.Run("S336 exists and conflict", func(t *testing.T) {
 		p := open(t, s, web, nil)

@@ -232,7 +232,7 @@ func TestFormats(t *testing.T) {
 		jwt := s.Redeem(s.Code(web)).String("access_token")
 		header, _ := jwtParts(t, jwt)
 		assert.Contains(t, header, "RS256")
-		machine := machineToken(t, s)
+		machine := s.ClientToken(oauthtest.MachineClient, "read")
 		assert.Regexp(t, "^acme_machine_[0-9a-f]+$", machine)
 		spa := s.Redeem(s.Code(oauthtest.SPAClient)).String("access_token")
 		assert.Regexp(t, "^acme_", spa)

@@ -218,7 +218,7 @@ func TestHooksThatErr(t *testing.T) {
 		s := newServer(t, func(c *oauth.Config) {
 			c.Claims = func(context.Context, oauth.ClaimsRequest) (oauth.Fields, error) { return shared, nil }
 		})
-		assert.Equal(t, "alice", userInfo(s, s.AccessToken("alice", "read")).String("sub"))
+		assert.Equal(t, "alice", s.Get("/oauth/userinfo", s.AccessToken("alice", "read")).String("sub"))
 		assert.Equal(t, "the host's", shared.Get("sub"))
 	})
 	t.Run("design 4 half a page is cut off, not continued", func(t *testing.T) {

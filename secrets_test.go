@@ -62,7 +62,7 @@ type stock struct {
 
 func makeStock(t *testing.T, s *oauthtest.Server, name string) stock {
 	const web = oauthtest.WebClient
-	k := stock{page: open(t, s, web, nil), decided: open(t, s, web, nil), code: s.Code(web), bare: machineToken(t, s), foreign: "foreign-" + name}
+	k := stock{page: open(t, s, web, nil), decided: open(t, s, web, nil), code: s.Code(web), bare: s.ClientToken(oauthtest.MachineClient, "read"), foreign: "foreign-" + name}
 	require.Equal(t, "303 code", result(k.decided.decide(s)))
 	issued := s.Redeem(s.Code(web))
 	k.before = issued.String("refresh_token")
@@ -195,7 +195,7 @@ func TestNewCredentialsUseTheFirstSecret(t *testing.T) {
 	for name, token := range map[string]string{
 		"S380 successor of an old refresh token": next.String("refresh_token"), "S380 its access token": next.String("access_token"),
 		"S380 refresh token for an old code": redeemed.String("refresh_token"), "S380 code": after.Code(oauthtest.WebClient).Code,
-		"S380 token of client_credentials": machineToken(t, after), "S380 handle": open(t, after, oauthtest.SPAClient, nil).handle,
+		"S380 token of client_credentials": after.ClientToken(oauthtest.MachineClient, "read"), "S380 handle": open(t, after, oauthtest.SPAClient, nil).handle,
 	} {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, ring.First(), keyID(token)) })
 	}
@@ -256,7 +256,7 @@ func TestEntropy(t *testing.T) {
 		b := raw(code.Code, 41)
 		records, codes = append(records, b[1:17]), append(codes, b[21:])
 		take(s.Token(web, code.Form()))
-		token := machineToken(t, s)
+		token := s.ClientToken(oauthtest.MachineClient, "read")
 		bare = append(bare, raw(token, 0)[1:])
 		known, err := s.VerifyToken(t.Context(), token)
 		require.NoError(t, err)
@@ -322,7 +322,7 @@ func TestOtherSpellings(t *testing.T) {
 	} {
 		l := newLab(t, c.config)
 		code, live := l.Code(web), l.Redeem(l.Code(web))
-		refresh, access, bare := live.String("refresh_token"), live.String("access_token"), machineToken(t, l.Server)
+		refresh, access, bare := live.String("refresh_token"), live.String("access_token"), l.Server.ClientToken(oauthtest.MachineClient, "read")
 		waiting := open(t, l.Server, web, nil)
 		before := l.vault.dump(t)
 		for kind, text := range map[string]string{"access token": access, "token without a record": bare} {
@@ -336,7 +336,7 @@ func TestOtherSpellings(t *testing.T) {
 					require.Equal(t, map[string]any{"active": false}, l.Introspect(other).JSON, "%q", other)
 					require.Equal(t, 200, revoke(l.Server, machine, other).Status)
 					if !strings.ContainsAny(other, " \r\n") {
-						require.Equal(t, "401 invalid_token", outcome(userInfo(l.Server, other)), "%q", other)
+						require.Equal(t, "401 invalid_token", outcome(l.Server.Get("/oauth/userinfo", other)), "%q", other)
 					}
 				}
 			})
@@ -402,7 +402,7 @@ func TestNothingIsConfused(t *testing.T) {
 			for _, token := range []string{k.access, k.bare} {
 				_, err := b.VerifyToken(t.Context(), token)
 				assert.ErrorIs(t, err, oauth.InvalidToken)
-				assert.Equal(t, "401 invalid_token", outcome(userInfo(b, token)))
+				assert.Equal(t, "401 invalid_token", outcome(b.Get("/oauth/userinfo", token)))
 				assert.Equal(t, map[string]any{"active": false}, b.Introspect(token).JSON)
 			}
 			for client, token := range map[string]string{web: k.access, oauthtest.MachineClient: k.bare} {
@@ -438,7 +438,7 @@ func TestKindsAreNotConfused(t *testing.T) {
 	l := newLab(t)
 	waiting := open(t, l.Server, web, nil)
 	code, issued := l.Code(web), l.Redeem(l.Code(web))
-	bare := machineToken(t, l.Server)
+	bare := l.Server.ClientToken(oauthtest.MachineClient, "read")
 	token, err := l.VerifyToken(t.Context(), issued.String("access_token"))
 	require.NoError(t, err)
 	// A refresh token may be revoked and introspected as what it is, an access token used.
@@ -478,9 +478,9 @@ func TestKindsAreNotConfused(t *testing.T) {
 		{"code as refresh token", func() *oauthtest.Answer { return l.Refresh(web, code.Code) }},
 		{"handle as refresh token", func() *oauthtest.Answer { return l.Refresh(web, waiting.handle) }},
 		{"handle as code", func() *oauthtest.Answer { return l.Token(web, with(code.Form(), "code", waiting.handle)) }},
-		{"code as access token", func() *oauthtest.Answer { return userInfo(l.Server, code.Code) }},
-		{"refresh token as access token", func() *oauthtest.Answer { return userInfo(l.Server, issued.String("refresh_token")) }},
-		{"handle as access token", func() *oauthtest.Answer { return userInfo(l.Server, waiting.handle) }},
+		{"code as access token", func() *oauthtest.Answer { return l.Server.Get("/oauth/userinfo", code.Code) }},
+		{"refresh token as access token", func() *oauthtest.Answer { return l.Server.Get("/oauth/userinfo", issued.String("refresh_token")) }},
+		{"handle as access token", func() *oauthtest.Answer { return l.Server.Get("/oauth/userinfo", waiting.handle) }},
 		{"code as handle", func() *oauthtest.Answer { p := *waiting; p.handle = code.Code; return p.decide(l.Server) }},
 	} {
 		t.Run("N011 "+c.name, func(t *testing.T) {
