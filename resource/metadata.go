@@ -100,7 +100,8 @@ func (a *API) metadataURL() *url.URL {
 		return nil
 	}
 	u, err := url.Parse(a.resource())
-	if err != nil || u.Host == "" || u.User != nil || strings.ContainsAny(a.resource(), "?#") ||
+	// url.Parse lets characters stand in a host that no host has, and no escape can mend.
+	if err != nil || u.Host == "" || escapeURI(u.Host) != u.Host || u.User != nil || strings.ContainsAny(a.resource(), "?#") ||
 		u.Scheme != "https" && !(u.Scheme == "http" && fetch.IsLoopback(u.Hostname())) {
 		return nil
 	}
