@@ -7,7 +7,7 @@ MODULES = . sqlstore redisstore examples examples/otel examples/fosite examples/
 # staticcheck: its version is in tools/go.mod, which no workspace may see.
 TOOL = GOWORK=off $(GO) tool -modfile=$(CURDIR)/tools/go.mod
 
-.PHONY: test stores lint deps race short fuzz bench crash million sizes tidy api conformance quickstart model abuse
+.PHONY: test stores lint deps race short fuzz bench crash million sizes tidy api conformance quickstart model abuse timing mutants
 
 test: deps
 	@for m in $(MODULES); do (cd $$m && $(GO) test -race -timeout 10m ./...) || exit 1; done
@@ -39,9 +39,17 @@ MODEL ?= 50000
 model:
 	$(GO) test -run TestModel -count=1 -timeout 2h -v . -rapid.checks $(MODEL)
 
-# floods, with a million client ids
+# floods, with a million client ids, and what the heap grew by
 abuse:
-	$(GO) test -run TestAbuse -count=1 -timeout 30m -v . -flood 1000000
+	@dir=$$(mktemp -d) && $(GO) test -run TestAbuse -count=1 -timeout 60m -v . -flood 1000000 -heaps $$dir && $(GO) tool pprof -top -diff_base $$dir/before.pb.gz $$dir/after.pb.gz && echo "profiles in $$dir"
+
+# what time tells strangers: pairs of requests whose answers are alike
+timing:
+	$(GO) test -run '^$$' -bench Timing -benchtime 1x -count=1 -timeout 60m . -pairs 20000
+
+# the library broken on purpose, one line at a time: some test has to notice
+mutants:
+	cd tools && GOWORK=off nice -n 19 $(GO) run ./mutants -C ..
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -143,7 +143,7 @@ func (t *accessToken) addClaims(ctx context.Context, f *Fields, j JWT) error {
 		if slices.ContainsFunc(ownClaims[:], func(own string) bool { return strings.EqualFold(own, e.name) }) {
 			return broken(fmt.Errorf("JWT.Claims sets %q, which is the server's", e.name))
 		}
-		f.Set(e.name, e.value)
+		f.put(e)
 	}
 	return nil
 }

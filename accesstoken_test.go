@@ -167,7 +167,7 @@ type breakableSource struct {
 
 func (s *breakableSource) Keys(context.Context) ([]oauth.Key, error) { return s.keys, s.err }
 
-func ecKey(t *testing.T) *ecdsa.PrivateKey {
+func ecKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)

@@ -167,7 +167,7 @@ func newMark() (m [8]byte) {
 }
 
 func authorizationID(id [16]byte) string {
-	return authorizationPrefix + base64.RawURLEncoding.EncodeToString(id[:])
+	return derive.Encode(authorizationPrefix, false, id[:])
 }
 
 func authorizationBytes(id string) (b [16]byte, ok bool) {

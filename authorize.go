@@ -16,6 +16,7 @@ import (
 
 	"github.com/grantwell/oauth/internal/derive"
 	"github.com/grantwell/oauth/internal/form"
+	"github.com/grantwell/oauth/internal/wire"
 )
 
 const formType = "application/x-www-form-urlencoded"
@@ -84,6 +85,7 @@ func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) *refusal
 	if err != nil {
 		return s.back(a, err, event)
 	}
+	noStore(w.Header()) // a cache would give cookie and handle to the next one; Interact may say otherwise
 	s.cfg.Interact(w, r, in)
 	return nil
 }
@@ -189,6 +191,9 @@ func (s *Server) examine(ctx context.Context, a *authorizeRequest) *Error {
 			return &Error{Code: InvalidRequest, Description: "The request has a parameter that must not be in a URL", Parameter: f.Name}
 		}
 	}
+	if err := a.refuseObject(); err != nil {
+		return err
+	}
 	if responseType == "" {
 		return missing("response_type")
 	}
@@ -207,13 +212,25 @@ func (s *Server) examine(ctx context.Context, a *authorizeRequest) *Error {
 	if a.scopes, err = s.scopes.requested(a.client, a.params.Get("scope")); err != nil {
 		return err
 	}
-	if a.resources, err = s.requestedResources(a.params); err != nil {
+	if a.resources, err = s.requestedResources(a.client, a.params); err != nil {
 		return err
 	}
 	if err := s.readStepUp(a); err != nil {
 		return err
 	}
 	return a.decide(ctx)
+}
+
+// refuseObject refuses a request object: what it says beside the other parameters
+// cannot be left out unseen, and no URL of a stranger's is ever fetched (OpenID
+// Connect Core, section 3.1.2.6; RFC 9101, section 10.4).
+func (a *authorizeRequest) refuseObject() *Error {
+	for _, name := range [...]string{"request", "request_uri"} {
+		if a.params.Has(name) {
+			return &Error{Code: ErrorCode(name + "_not_supported"), Description: "Request objects are not supported", Parameter: name}
+		}
+	}
+	return nil
 }
 
 // readMode reads response_mode: where the answer goes.
@@ -259,12 +276,12 @@ func (s *Server) back(a *authorizeRequest, err *Error, event Event) *refusal {
 		return &refusal{Error: err, event: event}
 	}
 	to := &redirection{uri: a.redirectURI, fragment: a.fragment}
-	to.fields.Set("error", printable(string(err.Code)))
-	if d := printable(err.Description); d != "" {
+	to.fields.Set("error", wire.Printable(string(err.Code)))
+	if d := wire.Printable(err.Description); d != "" {
 		to.fields.Set("error_description", d)
 	}
 	if err.URI != "" {
-		to.fields.Set("error_uri", err.URI)
+		to.fields.Set("error_uri", wire.URI(err.URI))
 	}
 	if failure := s.finish(a, to); failure != nil {
 		return &refusal{Error: failure, event: event}
@@ -329,7 +346,7 @@ func (s *Server) approve(ctx context.Context, in *Interaction, ap Approval) (*re
 		return fail(err)
 	}
 	policy, err := s.policy(ctx, PolicyRequest{Client: a.client, GrantType: grantType, Subject: ap.Subject,
-		Scopes: slices.Clone(ap.Scopes), Extra: maps.Clone(ap.Extra)})
+		Scopes: ap.Scopes, Extra: ap.Extra})
 	if err != nil {
 		return fail(err)
 	}
@@ -448,7 +465,7 @@ func (s *Server) planApproval(ctx context.Context, in *Interaction, z *authoriza
 			to.fields.Set("scope", strings.Join(at.scopes, " "))
 		}
 	}
-	if err := s.respond(ctx, &issued, to, a); err != nil {
+	if err := s.settle(ctx, &issued, to, a); err != nil {
 		return nil, now, err
 	}
 	return to, accessEnd, nil
@@ -456,17 +473,15 @@ func (s *Server) planApproval(ctx context.Context, in *Interaction, z *authoriza
 
 // issued is what the host's hook is told of an approval.
 func (a *authorization) issued(r *authorizeRequest, at, end time.Time) Issued {
-	p := a.public()
-	return Issued{Endpoint: nameAuthorize, Client: r.client, GrantType: p.GrantType, Authorization: p.ID, Subject: p.Subject,
-		Requested: slices.Clone(r.scopes), Scopes: p.Scopes, Resources: p.Resources, Extra: p.Extra, IssuedAt: at, ExpiresAt: end}
+	g := &a.grant
+	return Issued{Endpoint: nameAuthorize, Client: r.client, GrantType: g.Type, Authorization: a.rec.ID, Subject: a.rec.Subject,
+		Requested: r.scopes, Scopes: g.Scopes, Resources: g.Resources, Extra: g.Extra, IssuedAt: at, ExpiresAt: end}
 }
 
-// respond runs the host's hook over a redirect and adds what it cannot drop.
-func (s *Server) respond(ctx context.Context, issued *Issued, to *redirection, a *authorizeRequest) *Error {
-	if s.cfg.Respond != nil {
-		if err := s.cfg.Respond(ctx, issued, &to.fields); err != nil {
-			return asError(err)
-		}
+// settle runs the host's hook over a redirect and adds what it cannot drop.
+func (s *Server) settle(ctx context.Context, issued *Issued, to *redirection, a *authorizeRequest) *Error {
+	if err := s.respond(ctx, issued, &to.fields); err != nil {
+		return err
 	}
 	return s.finish(a, to)
 }
@@ -501,21 +516,10 @@ func (s *Server) approvedBefore(ctx context.Context, in *Interaction, again *aut
 	issued := z.issued(a, rec.CreatedAt, fromMillis(z.code.Expires))
 	to := &redirection{uri: a.redirectURI, fragment: a.fragment}
 	to.fields.Set("code", s.codeText(z, in.id))
-	if err := s.respond(ctx, &issued, to, a); err != nil {
+	if err := s.settle(ctx, &issued, to, a); err != nil {
 		return nil, err
 	}
 	return to, nil
-}
-
-// printable leaves the characters that an error_description may have (RFC 6749,
-// section 4.1.2.1).
-func printable(text string) string {
-	return strings.Map(func(c rune) rune {
-		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
-			return -1
-		}
-		return c
-	}, text)
 }
 
 const pageStyle = ":root{color-scheme:light dark;--back:#fff;--ink:#171b24}" +
@@ -533,7 +537,7 @@ func writePage(w http.ResponseWriter, e *Error) {
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(e.HTTPStatus())
-	text := html.EscapeString(printable(e.Description))
+	text := html.EscapeString(wire.Printable(e.Description))
 	if text == "" {
 		text = html.EscapeString(string(e.Code))
 	}

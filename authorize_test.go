@@ -223,7 +223,7 @@ func TestAuthorizeAnswer(t *testing.T) {
 			in.Deny(rw, r, &oauth.Error{Code: oauth.AccessDenied, Description: "a\"b\\c\r\nd é \x7f~!"})
 		})
 		got := w.re(w.get(az()), oauth.AccessDenied)
-		assert.Equal(t, "abcd  ~!", got.Get("error_description"))
+		assert.Equal(t, "a'b/c  d ?  ~!", got.Get("error_description"), "as in a JSON answer")
 	})
 	t.Run("S071 what the request said is not in the description", func(t *testing.T) {
 		w := w.on(t)
@@ -598,7 +598,7 @@ func TestAuthorizeGuards(t *testing.T) {
 		status int
 		named  int
 	}{
-		{"429", &oauth.Error{Code: oauth.TemporarilyUnavailable, Status: 429, RetryAfter: 7 * time.Second}, 429, 0},
+		{"S360 429", &oauth.Error{Code: oauth.TemporarilyUnavailable, Status: 429, RetryAfter: 7 * time.Second}, 429, 0},
 		{"a code", oauth.AccessDenied, 400, 0},
 		{"a failure", errors.New("redis: dial tcp 10.0.0.9"), 503, 503},
 	} {

@@ -24,7 +24,8 @@ type Client struct {
 	// that a secret can be changed while the old one is in use.
 	Secrets []string `json:"-"`
 	// JWKS are the client's public keys, as a JWK Set (RFC 7517): it authenticates with
-	// assertions signed by one of them, private_key_jwt (RFC 7523). Zero: none.
+	// assertions signed by one of them, private_key_jwt (RFC 7523), each with iss, sub,
+	// aud, exp, iat and jti. Zero: none.
 	JWKS json.RawMessage `json:"-"`
 	// JWKSURI is where the client publishes such keys: https, at a public address
 	// unless [Config].Transport says otherwise. They are kept for a while, and asked
@@ -47,6 +48,11 @@ type Client struct {
 	// Introspect lets the client introspect tokens that were issued to others: it
 	// is a resource server (RFC 7662). Zero: only its own.
 	Introspect bool
+	// Resources are those of [Config].Resources that this resource server is: of the
+	// tokens of others, Introspect shows it those for one of them (RFC 7662, section 4).
+	// nil: those for the authorization server itself, as all are where
+	// Config.Resources is empty.
+	Resources []string
 	// Disabled refuses the client and every token that was issued to it.
 	Disabled bool
 	// Data is the host's own: hooks find it here.

@@ -99,7 +99,9 @@ func (s *Server) checkAssertion(ctx context.Context, c *Client, text, endpoint s
 		return fail("assertion: " + err.Error())
 	}
 	now := s.now()
-	claims.Require("iss", "sub", "aud", "exp", "jti") // RFC 7523, section 3; OpenID Connect Core, section 9
+	// RFC 7523, section 3; OpenID Connect Core, section 9. Neither asks for iat: here what
+	// does not say when it was made is refused, as what does not say when it ends.
+	claims.Require("iss", "sub", "aud", "exp", "iat", "jti")
 	issuer, subject, audience, id := claims.Text("iss"), claims.Text("sub"), claims.TextOrTexts("aud"), claims.Text("jti")
 	expires, issued, notBefore := claims.Date("exp"), claims.Date("iat"), claims.Date("nbf")
 	switch latest := now.Add(assertionSkew); {

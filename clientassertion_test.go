@@ -100,7 +100,7 @@ func signing(client oauth.Client) func(*oauth.Config) {
 	}
 }
 
-func esKey(t *testing.T, kid string) jose.JSONWebKey {
+func esKey(t testing.TB, kid string) jose.JSONWebKey {
 	return jose.JSONWebKey{Key: ecKey(t), KeyID: kid, Algorithm: "ES256"}
 }
 
@@ -145,6 +145,7 @@ func TestClientAssertion(t *testing.T) {
 	now := func(s *oauthtest.Server) int64 { return s.Clock.Now().Unix() }
 	for name, change := range map[string]func(s *oauthtest.Server) map[string]any{
 		"V113 S294 no exp": func(*oauthtest.Server) map[string]any { return map[string]any{"exp": nil} },
+		"V113 S294 no iat": func(*oauthtest.Server) map[string]any { return map[string]any{"iat": nil} },
 		"no jti":           func(*oauthtest.Server) map[string]any { return map[string]any{"jti": nil} },
 		"an empty jti":     func(*oauthtest.Server) map[string]any { return map[string]any{"jti": ""} },
 		"a long jti":       func(*oauthtest.Server) map[string]any { return map[string]any{"jti": strings.Repeat("j", 256)} },
@@ -181,7 +182,6 @@ func TestClientAssertion(t *testing.T) {
 		"aud as a list of one":         func(*oauthtest.Server) map[string]any { return map[string]any{"aud": []string{oauthtest.Issuer}} },
 		"an hour, as some do":          func(s *oauthtest.Server) map[string]any { return map[string]any{"exp": now(s) + 3600} },
 		"S374 a clock 8 seconds ahead": func(s *oauthtest.Server) map[string]any { return map[string]any{"iat": now(s) + 8, "nbf": now(s) + 8} },
-		"no iat":                       func(*oauthtest.Server) map[string]any { return map[string]any{"iat": nil} },
 		"other claims":                 func(*oauthtest.Server) map[string]any { return map[string]any{"x": []int{1}} },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -248,7 +248,7 @@ func TestClientAssertion(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := start(t)
 			a := postForm(s, "/oauth/token", asserted(make(s), machineGrant))
-			require.Contains(t, []string{"401 invalid_client", "400 invalid_request"}, outcome(a))
+			require.Equal(t, "401 invalid_client", outcome(a))
 			assert.Empty(t, s.Store.Methods())
 		})
 	}
@@ -271,6 +271,12 @@ func TestClientAssertion(t *testing.T) {
 			assert.Equal(t, c.want, outcome(postForm(s, "/oauth/token", form)))
 		})
 	}
+	t.Run("RFC 7523 3 another sub, though client_id and iss are right", func(t *testing.T) {
+		s := start(t)
+		assertion := signed(t, es, "", claimsOf(s, map[string]any{"sub": oauthtest.SPAClient}))
+		a := postForm(s, "/oauth/token", changed(asserted(assertion, machineGrant), url.Values{"client_id": {signer}}))
+		assert.Equal(t, "401 invalid_client", outcome(a))
+	})
 	t.Run("S110 and Basic", func(t *testing.T) {
 		s := start(t)
 		r := mustRequest(t, "POST", oauthtest.Issuer+"/oauth/token")
@@ -325,6 +331,44 @@ func TestClientAssertionIsUsedOnce(t *testing.T) {
 		n, err := s.DeleteExpired(t.Context(), 10)
 		require.NoError(t, err)
 		wantSwept(t, 1, n) // S355: nothing is kept for ever
+	})
+	t.Run("V055 a sweep before it expires does not make it good again", func(t *testing.T) {
+		s := start(t)
+		assertion := signed(t, es, "", claimsOf(s, map[string]any{"exp": s.Clock.Now().Add(time.Hour).Unix()}))
+		require.Equal(t, 200, postForm(s, "/oauth/token", asserted(assertion, machineGrant)).Status)
+		s.Clock.Advance(59 * time.Minute)
+		n, err := s.DeleteExpired(t.Context(), 10)
+		require.NoError(t, err)
+		require.Zero(t, n)
+		wantError(t, postForm(s, "/oauth/token", asserted(assertion, machineGrant)), 401, oauth.InvalidClient)
+	})
+	t.Run("two issuers on one store may be sent one jti", func(t *testing.T) {
+		s := start(t)
+		const second = "https://second.example"
+		other := another(t, s, func(c *oauth.Config) { c.Issuer = second })
+		require.Equal(t, 200, postForm(s, "/oauth/token", asserted(signed(t, es, "", claimsOf(s, map[string]any{"jti": "same"})), machineGrant)).Status)
+		there := asserted(signed(t, es, "", claimsOf(s, map[string]any{"jti": "same", "aud": second})), machineGrant)
+		require.Equal(t, 200, postForm(other, "/oauth/token", there).Status)
+		wantError(t, postForm(other, "/oauth/token", there), 401, oauth.InvalidClient)
+	})
+	t.Run("a request that starts over does not refuse its own", func(t *testing.T) {
+		s := start(t)
+		_, code := s.Authorize(signer, url.Values{"scope": {"read"}})
+		form := code.Form()
+		form.Del("client_id")
+		first := postForm(s, "/oauth/token", asserted(signed(t, es, "", claimsOf(s, nil)), form))
+		meanwhile := asserted(signed(t, es, "", claimsOf(s, nil)), url.Values{"token": {first.String("access_token")}})
+		s.Store.Fail(func(call oauthtest.StoreCall) oauthtest.Fault {
+			if call.Method == "Update" { // another request changes the record first, without rotating anything
+				s.Store.Fail(nil)
+				require.Equal(t, 200, postForm(s, "/oauth/revoke", meanwhile).Status)
+			}
+			return oauthtest.NoFault
+		})
+		refresh := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first.String("refresh_token")}}
+		a := postForm(s, "/oauth/token", asserted(signed(t, es, "", claimsOf(s, nil)), refresh))
+		assert.Equal(t, "200", outcome(a))
+		assert.Contains(t, s.Store.Methods(), "Update")
 	})
 	t.Run("two clients may use one jti", func(t *testing.T) {
 		second := oauth.Client{ID: "second", JWKS: publicJWKS(t, es), Grants: []string{"client_credentials"}, Scopes: []string{"read"}}
@@ -418,6 +462,15 @@ func (j *jwksServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(text)), Request: r}, err
 }
 
+// keysByHost has one key at each host.
+type keysByHost map[string]jose.JSONWebKey
+
+func (k keysByHost) RoundTrip(r *http.Request) (*http.Response, error) {
+	j := &jwksServer{}
+	j.keys.Store(&[]jose.JSONWebKey{k[r.URL.Host]})
+	return j.RoundTrip(r)
+}
+
 func TestClientJWKSURI(t *testing.T) {
 	old, fresh := esKey(t, "old"), esKey(t, "fresh")
 	start := func(t *testing.T) (*oauthtest.Server, *jwksServer) {
@@ -469,6 +522,26 @@ func TestClientJWKSURI(t *testing.T) {
 			s := newServer(t, signing(oauth.Client{JWKSURI: uri}))
 			require.Equal(t, "401 invalid_client", send(t, s, old), uri)
 		}
+	})
+	t.Run("V091 S281 the keys at one client's URI are not another's, nor those at the URI before", func(t *testing.T) {
+		at := func(uri string) *oauth.Client {
+			return &oauth.Client{ID: signer, JWKSURI: uri, Grants: []string{"client_credentials"}, Scopes: []string{"read"}}
+		}
+		registry := changing{signer: at("https://client.example/jwks"), "other": at("https://other.example/jwks")}
+		registry["other"].ID = "other"
+		s := newServer(t, func(c *oauth.Config) {
+			c.Clients, c.Transport = registry, keysByHost{"client.example": old, "other.example": fresh}
+		})
+		by := func(id string, key jose.JSONWebKey) string {
+			return outcome(postForm(s, "/oauth/token", asserted(signed(t, key, "", claimsOf(s, map[string]any{"iss": id, "sub": id})), machineGrant)))
+		}
+		require.Equal(t, "200", by(signer, old))
+		require.Equal(t, "200", by("other", fresh))
+		require.Equal(t, "401 invalid_client", by("other", old))
+		require.Equal(t, "401 invalid_client", by(signer, fresh))
+		registry[signer] = at("https://other.example/jwks")
+		require.Equal(t, "401 invalid_client", by(signer, old))
+		require.Equal(t, "200", by(signer, fresh))
 	})
 	t.Run("V091 S281 one kid of two clients", func(t *testing.T) {
 		j := &jwksServer{}

@@ -112,20 +112,20 @@ func (s *Server) authenticate(ctx context.Context, c *Client, cl claim, endpoint
 // checkSecret: an unknown client and a wrong secret get the same answer, and cost
 // the same work where all clients have hashes of one kind.
 func (s *Server) checkSecret(ctx context.Context, c *Client, cl claim) *Error {
-	failed := refuse(InvalidClient, notAuthenticated)
+	failed := func(why string) *Error {
+		return &Error{Code: InvalidClient, Description: notAuthenticated, Cause: errors.New(why)}
+	}
 	switch {
 	case cl.err != nil:
 		return cl.err
 	case c != nil && c.Public:
 		// A public client has no secret: whoever sends one is mistaken about what it is.
 		if cl.secret != "" || cl.header {
-			failed.Cause = errors.New("a public client sent a secret")
-			return failed
+			return failed("a public client sent a secret")
 		}
 		return nil
 	case cl.id == "" || cl.secret == "":
-		failed.Cause = errors.New("no client credentials")
-		return failed
+		return failed("no client credentials")
 	}
 	hashes := s.secrets.dummy()
 	if c != nil && len(c.Secrets) > 0 {
@@ -136,11 +136,9 @@ func (s *Server) checkSecret(ctx context.Context, c *Client, cl claim) *Error {
 	case err != nil:
 		return unavailable(err)
 	case c == nil:
-		failed.Cause = errors.New("unknown client")
-		return failed
+		return failed("unknown client")
 	case len(c.Secrets) == 0 || !match:
-		failed.Cause = errors.New("wrong secret")
-		return failed
+		return failed("wrong secret")
 	}
 	return nil
 }
@@ -172,7 +170,8 @@ func (k *secretChecker) dummy() []string { return *k.kind.Load() }
 // match compares the secret with every hash, whichever of them fits.
 func (k *secretChecker) match(ctx context.Context, hashes []string, secret string) (bool, error) {
 	if last := k.dummy(); len(last) != len(hashes) || hashKind(last[0]) != hashKind(hashes[0]) {
-		k.kind.Store(&hashes)
+		kept := hashes
+		k.kind.Store(&kept)
 	}
 	if len(secret) > maxSecret {
 		return false, nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -25,7 +26,7 @@ type ClientStore struct {
 	Realm string
 	// CacheFor is how long a client is remembered, at most 1 min: for so long one
 	// that was disabled by another process is still good here. Zero: 2 s; negative:
-	// not at all. At most 1000 clients are remembered.
+	// not at all. At most 1000 clients are remembered, and none that is disabled.
 	CacheFor time.Duration
 	// Now is the clock. Zero: time.Now.
 	Now func() time.Time
@@ -59,6 +60,7 @@ type clientPart struct {
 	Grants        []string        `json:"grants"` // null and empty are not the same
 	Scopes        []string        `json:"scopes,omitempty"`
 	Introspect    bool            `json:"introspect,omitempty"`
+	Resources     []string        `json:"resources,omitempty"`
 	JWKS          json.RawMessage `json:"jwks,omitempty"`
 	JWKSURI       string          `json:"jwks_uri,omitempty"`
 	Disabled      bool            `json:"disabled,omitempty"`
@@ -75,7 +77,9 @@ func (s *ClientStore) Client(ctx context.Context, id string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.remember(c, now, changes)
+	if !c.Disabled { // it takes a look at the store every time, like one that never was
+		s.remember(c, now, changes)
+	}
 	return c, nil
 }
 
@@ -150,8 +154,9 @@ func (s *ClientStore) RotateSecret(ctx context.Context, id string) (string, erro
 }
 
 // Erase removes a client and everything that is known of it. Its tokens are
-// refused from then on; to end its authorizations for good, so that they do not
-// live again if a client of the same ID is ever created, call [Server.Revoke].
+// refused from then on; to end its authorizations and the remembered consents for
+// good, so that they do not live again if a client of the same ID is ever created,
+// call [Server.Revoke].
 func (s *ClientStore) Erase(ctx context.Context, id string) error {
 	for range maxAttempts {
 		rec, _, err := s.read(ctx, id)
@@ -229,12 +234,12 @@ func decodeClient(rec Record) (*Client, error) {
 		if m.name != clientMember {
 			continue
 		}
-		if err := json.Unmarshal(m.value, &p); err != nil {
+		if m.value[0] != '{' || json.Unmarshal(m.value, &p) != nil { // Unmarshal takes null too
 			return fail(errAltered)
 		}
 		return &Client{ID: rec.ClientID, Name: p.Name, Public: p.Public, Secrets: p.Secrets, RedirectURIs: p.RedirectURIs,
-			LocalhostPort: p.LocalhostPort, Grants: p.Grants, Scopes: p.Scopes, Introspect: p.Introspect, Disabled: p.Disabled,
-			JWKS: p.JWKS, JWKSURI: p.JWKSURI}, nil
+			LocalhostPort: p.LocalhostPort, Grants: p.Grants, Scopes: p.Scopes, Introspect: p.Introspect,
+			Resources: p.Resources, Disabled: p.Disabled, JWKS: p.JWKS, JWKSURI: p.JWKSURI}, nil
 	}
 	return fail(errAltered)
 }
@@ -245,7 +250,8 @@ func encodeClient(data []byte, c *Client) ([]byte, error) {
 		return nil, fmt.Errorf("oauth: client %q: InsecureSharedKey would be in the store in the clear", c.ID)
 	}
 	part, err := json.Marshal(clientPart{Name: c.Name, Public: c.Public, Secrets: c.Secrets, RedirectURIs: c.RedirectURIs,
-		LocalhostPort: c.LocalhostPort, Grants: c.Grants, Scopes: c.Scopes, Introspect: c.Introspect, Disabled: c.Disabled, JWKS: c.JWKS, JWKSURI: c.JWKSURI})
+		LocalhostPort: c.LocalhostPort, Grants: c.Grants, Scopes: c.Scopes, Introspect: c.Introspect, Resources: c.Resources, Disabled: c.Disabled,
+		JWKS: c.JWKS, JWKSURI: c.JWKSURI})
 	if err != nil {
 		return nil, err
 	}
@@ -286,8 +292,12 @@ func keepUnknown(part, old []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := []string{"name", "public", "secrets", "redirect_uris", "localhost_port", "grants", "scopes", "introspect", "disabled", "jwks", "jwks_uri"}
-	members = slices.DeleteFunc(members, func(m member) bool { return slices.Contains(known, m.name) })
+	known := []string{"name", "public", "secrets", "redirect_uris", "localhost_port", "grants", "scopes", "introspect", "resources", "disabled", "jwks", "jwks_uri"}
+	// encoding/json reads a name in any case: what it has read for a known one must not be
+	// read again, after the new one.
+	members = slices.DeleteFunc(members, func(m member) bool {
+		return slices.ContainsFunc(known, func(name string) bool { return strings.EqualFold(name, m.name) })
+	})
 	return append(appendMembers(slices.Clip(part[:len(part)-1]), members), '}'), nil
 }
 

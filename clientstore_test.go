@@ -205,6 +205,65 @@ func TestStoredClients(t *testing.T) {
 	})
 }
 
+// A row names its realm, its kind and its client beside the hash of all three in its
+// ID. One whose columns were changed is nobody's.
+func TestStoredClientsOfAnotherRow(t *testing.T) {
+	for name, edit := range map[string]func(*oauth.Record){
+		"realm":  func(r *oauth.Record) { r.Realm = "other" },
+		"kind":   func(r *oauth.Record) { r.Kind = oauth.KindAuthorization },
+		"client": func(r *oauth.Record) { r.ClientID = "b" },
+	} {
+		t.Run("N007 "+name, func(t *testing.T) {
+			store := newStorage(t, nil)
+			require.NoError(t, oauth.StoredClients(store).Create(t.Context(), oauth.Client{ID: "a", Public: true}))
+			_, err := oauth.StoredClients(edited{store, func(*oauth.Record) {}}).Client(t.Context(), "a")
+			require.NoError(t, err)
+			_, err = oauth.StoredClients(edited{store, edit}).Client(t.Context(), "a")
+			require.ErrorIs(t, err, oauth.ErrNotFound)
+		})
+	}
+}
+
+// edited is a store whose rows somebody has changed.
+type edited struct {
+	oauth.Storage
+	edit func(*oauth.Record)
+}
+
+func (e edited) Get(ctx context.Context, id string) (oauth.Record, error) {
+	r, err := e.Storage.Get(ctx, id)
+	e.edit(&r)
+	return r, err
+}
+
+func TestStoredClientsKeepTheirID(t *testing.T) {
+	store := oauth.StoredClients(newStorage(t, nil))
+	require.NoError(t, store.Create(t.Context(), oauth.Client{ID: "a", Public: true}))
+	c, err := store.Update(t.Context(), "a", func(c *oauth.Client) error { c.ID = "b"; return nil })
+	require.NoError(t, err)
+	assert.Equal(t, "a", c.ID)
+	_, err = store.Client(t.Context(), "b")
+	assert.ErrorIs(t, err, oauth.ErrNotFound)
+}
+
+func TestStoredClientsAreSeenWithinAMinute(t *testing.T) {
+	clock := oauthtest.NewClock(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
+	store := newStorage(t, nil)
+	here := &oauth.ClientStore{Storage: store, Now: clock.Now, CacheFor: 24 * time.Hour}
+	require.NoError(t, here.Create(t.Context(), oauth.Client{ID: "a", Public: true}))
+	_, err := here.Client(t.Context(), "a")
+	require.NoError(t, err)
+	_, err = oauth.StoredClients(store).Update(t.Context(), "a", func(c *oauth.Client) error { c.Disabled = true; return nil })
+	require.NoError(t, err)
+	c, err := here.Client(t.Context(), "a")
+	require.NoError(t, err)
+	assert.False(t, c.Disabled, "it is remembered")
+	clock.Advance(time.Minute)
+	c, err = here.Client(t.Context(), "a")
+	require.NoError(t, err)
+	assert.True(t, c.Disabled, "whatever CacheFor says")
+}
+
 func TestStoredClientsCache(t *testing.T) {
 	clock := oauthtest.NewClock(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
 	store := oauthtest.NewFaulty(newStorage(t, nil))
@@ -231,6 +290,17 @@ func TestStoredClientsCache(t *testing.T) {
 		name(here)
 	}
 	assert.Empty(t, store.Calls())
+	_, err = there.Update(t.Context(), "a", func(c *oauth.Client) error { c.Disabled = true; return nil })
+	require.NoError(t, err)
+	clock.Advance(2 * time.Second)
+	store.Reset()
+	for range 3 {
+		_, err = here.Client(t.Context(), "a")
+		require.NoError(t, err)
+		_, err = here.Client(t.Context(), "nobody")
+		require.ErrorIs(t, err, oauth.ErrNotFound)
+	}
+	assert.Equal(t, []string{"Get", "Get", "Get", "Get", "Get", "Get"}, store.Methods(), "a disabled client costs what one costs that never was")
 	store.Fail(func(oauthtest.StoreCall) oauthtest.Fault { return oauthtest.FailBefore })
 	_, err = there.Client(t.Context(), "a")
 	assert.ErrorIs(t, err, oauthtest.ErrFault)
@@ -339,6 +409,45 @@ func TestStoredClientsStale(t *testing.T) {
 			assert.Equal(t, 1, strings.Count(string(rec.Data), `"name"`))
 		}
 	})
+}
+
+// A registry with a long list of clients does not grow for ever, and what is in use is
+// not asked for again.
+func TestStoredClientsRememberABoundedNumber(t *testing.T) {
+	const bound = 1000
+	store := oauthtest.NewFaulty(newStorage(t, nil))
+	clients := oauth.StoredClients(store)
+	now := time.Unix(2_000_000_000, 0)
+	clients.Now = func() time.Time { return now }
+	ids := make([]string, bound+1)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("client-%d", i)
+		require.NoError(t, clients.Create(t.Context(), oauth.Client{ID: ids[i], Public: true}))
+	}
+	asked := func(ids ...string) int { // how many of them the store is asked for
+		store.Reset()
+		for _, id := range ids {
+			c, err := clients.Client(t.Context(), id)
+			require.NoError(t, err)
+			require.Equal(t, id, c.ID)
+		}
+		return len(store.Methods())
+	}
+	require.Equal(t, bound, asked(ids[:bound]...))
+	require.Zero(t, asked(ids[:bound]...), "all of them are remembered")
+	require.Equal(t, 1, asked(ids[bound]))
+	again := asked(ids[:bound]...)
+	require.Positive(t, again, "one more is one too many")
+	require.Zero(t, asked(ids[bound-1]), "what came last is remembered")
+	now = now.Add(2*time.Second - time.Nanosecond)
+	require.Zero(t, asked(ids[bound-1]))
+	now = now.Add(time.Nanosecond)
+	require.Equal(t, 1, asked(ids[bound-1]), "for two seconds")
+	clients.CacheFor = 24 * time.Hour
+	now = now.Add(time.Hour)
+	require.Equal(t, 1, asked(ids[bound-1]))
+	now = now.Add(time.Minute)
+	require.Equal(t, 1, asked(ids[bound-1]), "for a minute at most")
 }
 
 func TestImportOnce(t *testing.T) {

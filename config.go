@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/grantwell/oauth/internal/form"
@@ -250,36 +252,39 @@ func (p Policy) complete(access time.Duration) (Policy, error) {
 	if p.RetryWindow == 0 {
 		p.RetryWindow = defaultWindow
 	}
-	for _, d := range [...]struct {
-		name     string
-		value    *time.Duration
-		zero, to time.Duration
-	}{
-		{"Code", &p.Code, defaultCode, maxCode},
-		{"Access", &p.Access, defaultAccess, access},
-		{"RefreshIdle", &p.RefreshIdle, defaultIdle, maxIdle},
-		{"RefreshAbsolute", &p.RefreshAbsolute, defaultAbsolute, maxAbsolute},
-	} {
-		if *d.value == 0 {
-			*d.value = d.zero
-		}
-		if *d.value < time.Second || *d.value > d.to {
-			return p, fmt.Errorf("oauth: Policy.%s is %v: it is 1s to %v", d.name, *d.value, d.to)
-		}
+	wrong := func(name string, is, to time.Duration) (Policy, error) {
+		return p, fmt.Errorf("oauth: Policy.%s is %v: it is 1s to %v", name, is, to)
 	}
-	if p.RetryWindow != NoRetry && (p.RetryWindow < time.Second || p.RetryWindow > maxWindow) {
+	switch {
+	case !bounded(&p.Code, defaultCode, maxCode):
+		return wrong("Code", p.Code, maxCode)
+	case !bounded(&p.Access, defaultAccess, access):
+		return wrong("Access", p.Access, access)
+	case !bounded(&p.RefreshIdle, defaultIdle, maxIdle):
+		return wrong("RefreshIdle", p.RefreshIdle, maxIdle)
+	case !bounded(&p.RefreshAbsolute, defaultAbsolute, maxAbsolute):
+		return wrong("RefreshAbsolute", p.RefreshAbsolute, maxAbsolute)
+	case p.RetryWindow != NoRetry && (p.RetryWindow < time.Second || p.RetryWindow > maxWindow):
 		return p, fmt.Errorf("oauth: Policy.RetryWindow is %v: it is 1s to %v, or NoRetry", p.RetryWindow, maxWindow)
-	}
-	if p.Refresh < Rotate || p.Refresh > NoRefresh {
+	case p.Refresh < Rotate || p.Refresh > NoRefresh:
 		return p, fmt.Errorf("oauth: Policy.Refresh is %d: it is Rotate, Keep or NoRefresh", p.Refresh)
 	}
 	return p, nil
+}
+
+// bounded puts the default in for zero and reports whether it is 1s to most.
+func bounded(d *time.Duration, zero, most time.Duration) bool {
+	if *d == 0 {
+		*d = zero
+	}
+	return *d >= time.Second && *d <= most
 }
 
 // policy asks the host's Policy for this request.
 func (s *Server) policy(ctx context.Context, req PolicyRequest) (Policy, *Error) {
 	var p Policy
 	if s.cfg.Policy != nil {
+		req.Scopes, req.Extra = slices.Clone(req.Scopes), maps.Clone(req.Extra) // the host's to keep
 		p = s.cfg.Policy(ctx, req)
 	}
 	if p.Refresh == Keep && req.Client.Public {

@@ -98,6 +98,14 @@ func TestErrorCharacters(t *testing.T) {
 	}
 }
 
+func TestErrorURI(t *testing.T) {
+	s := newServer(t)
+	s.Fail(&oauth.Error{Code: oauth.AccessDenied, URI: "https://as.example/<why>?50% \"é"})
+	a, _ := s.Authorize(oauthtest.WebClient, nil)
+	_, params := a.Location()
+	assert.Equal(t, "https://as.example/%3Cwhy%3E?50%25%20%22%C3%A9", params.Get("error_uri"))
+}
+
 func TestImplicitScope(t *testing.T) {
 	s := newServer(t, func(c *oauth.Config) {
 		c.Grants = append(c.Grants, grants.Implicit{}) //lint:ignore SA1019 it is what is tested

@@ -38,11 +38,7 @@ const conformanceDoc = "docs/conformance.md"
 
 // openStatements are those that are known not to hold, or to have no test yet; the
 // reasons are in their files. The list may only get shorter.
-var openStatements = []string{
-	"RFC 6750 3: the scheme is followed by one auth-param or more",
-	"RFC 7662 4: a token for certain resource servers is active for those alone",
-	"RFC 9700 4.11.2: the user is authenticated before any redirect",
-}
+var openStatements = []string{}
 
 // maxWords keeps a paraphrase short.
 const maxWords = 20

@@ -3,14 +3,15 @@ package oauth
 import (
 	"context"
 	"errors"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// A consent that is remembered is a record of its own, one for each client and
-// subject, made like an authorization but with no credential in it. It spares the
+// A consent that is remembered is a record of its own, one for each client, place
+// that its answers go to and subject, made like an authorization but with no credential in it. It spares the
 // resource owner a question; what it allows becomes an authorization only by the
 // next approval.
 
@@ -19,15 +20,25 @@ const consentPrefix = "r_" // remembered; c_ is that of clients
 // maxRemember is how long a consent can be remembered.
 const maxRemember = maxAbsolute
 
-func (s *Server) consentID(clientID, subject string) string {
-	text := strconv.Itoa(len(s.cfg.Issuer)) + " " + strconv.Itoa(len(clientID)) + " " + s.cfg.Issuer + clientID + subject
-	return hashID(consentPrefix, s.cfg.Realm, KindConsent, text)
+// consentID has the scheme and host of the redirect URI in it: a client that comes
+// from elsewhere than the resource owner was shown is another to him.
+func (s *Server) consentID(a *authorizeRequest, subject string) string {
+	origin := ""
+	if u, err := url.Parse(a.redirectURI); err == nil { // it was matched with one that New or the registry has checked
+		origin = u.Scheme + "://" + u.Hostname()
+	}
+	text := ""
+	for _, part := range [...]string{s.cfg.Issuer, a.client.ID, origin} {
+		text += strconv.Itoa(len(part)) + " " + part
+	}
+	return hashID(consentPrefix, s.cfg.Realm, KindConsent, text+subject)
 }
 
 // Remembered reports whether this subject has allowed this client everything that
 // it asks for now, and wanted that to be remembered: [Approval].Remember. Then the
-// host may approve without asking, unless the request says prompt=consent. It makes
-// one call of the storage, and the error is its failure.
+// host may approve without asking, unless the request says prompt=consent. An answer
+// to a redirect URI of another scheme or host is another question. It makes one call
+// of the storage, and the error is its failure.
 //
 // It is never so for a public client whose redirect URI is not https: whoever
 // runs on the user's device can pretend to be that client (RFC 8252, section
@@ -37,7 +48,7 @@ func (in *Interaction) Remembered(ctx context.Context, subject string) (bool, er
 	if !in.mayRemember() {
 		return false, nil
 	}
-	rec, err := s.get(ctx, s.consentID(a.client.ID, subject), KindConsent)
+	rec, err := s.get(ctx, s.consentID(a, subject), KindConsent)
 	switch {
 	case isNotFound(err):
 		return false, nil
@@ -83,7 +94,7 @@ func (s *Server) remember(ctx context.Context, in *Interaction, ap *Approval) *E
 	a := in.request
 	for range maxAttempts {
 		now := s.now()
-		z := &authorization{rec: Record{Realm: s.cfg.Realm, ID: s.consentID(a.client.ID, ap.Subject), Kind: KindConsent,
+		z := &authorization{rec: Record{Realm: s.cfg.Realm, ID: s.consentID(a, ap.Subject), Kind: KindConsent,
 			ClientID: a.client.ID, CreatedAt: fromMillis(millis(now))}}
 		rec, err := s.get(ctx, z.rec.ID, KindConsent)
 		switch {

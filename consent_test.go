@@ -3,6 +3,7 @@ package oauth_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -101,6 +102,19 @@ func TestRememberedConsent(t *testing.T) {
 		require.True(t, a.question(t, web, scope("read")))
 		require.Empty(t, a.records(t, oauth.KindConsent))
 	})
+	t.Run("holds for the host that the answer goes to", func(t *testing.T) {
+		a := newAsker(t, func(c *oauth.Config) {
+			app := client(c, web)
+			app.RedirectURIs = []string{"https://client.example/one", "https://client.example:8443/two", "https://other.example/one"}
+			c.Clients = oauth.StaticClients(app)
+		})
+		to := func(uri string) url.Values { return url.Values{"scope": {"read"}, "redirect_uri": {uri}} }
+		require.True(t, a.question(t, web, to("https://client.example/one")))
+		require.False(t, a.question(t, web, to("https://client.example:8443/two")))
+		require.True(t, a.question(t, web, to("https://other.example/one")))
+		require.False(t, a.question(t, web, to("https://client.example/one")))
+		require.Len(t, a.records(t, oauth.KindConsent), 2)
+	})
 	t.Run("covers fewer scopes and not more", func(t *testing.T) {
 		a := newAsker(t)
 		require.True(t, a.question(t, web, scope("read")))
@@ -121,6 +135,19 @@ func TestRememberedConsent(t *testing.T) {
 		require.True(t, a.question(t, web, scope("read write")))
 		require.True(t, a.question(t, web, scope("read write")), "write was declined")
 		require.False(t, a.question(t, web, scope("read")))
+	})
+	t.Run("what was declined later is out, though it was remembered", func(t *testing.T) {
+		a := newAsker(t, func(c *oauth.Config) {
+			c.Scopes = append(slices.Clone(c.Scopes), oauth.Scope{Name: "extra"})
+			app := client(c, web)
+			app.Scopes = append(slices.Clone(app.Scopes), "extra")
+			c.Clients = oauth.StaticClients(app)
+		})
+		require.True(t, a.question(t, web, scope("read write")))
+		a.allow = []string{"read", "extra"}
+		require.True(t, a.question(t, web, scope("read write extra")))
+		a.allow = nil
+		require.True(t, a.question(t, web, scope("write")))
 	})
 	t.Run("is for each resource", func(t *testing.T) {
 		a := newAsker(t)
@@ -177,6 +204,15 @@ func TestRememberedConsent(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, a.records(t, oauth.KindConsent))
 		require.True(t, a.question(t, web, scope("read")))
+	})
+	t.Run("RFC 8252 8.6 what a public client's web site was allowed is not allowed to an app", func(t *testing.T) {
+		const site, app = "https://client.example/cb", "com.example.app:/cb"
+		a := newAsker(t, func(c *oauth.Config) {
+			c.Clients = oauth.StaticClients(oauth.Client{ID: "app", Public: true, RedirectURIs: []string{site, app}, Scopes: []string{"read"}})
+		})
+		require.True(t, a.question(t, "app", url.Values{"scope": {"read"}, "redirect_uri": {site}}))
+		require.False(t, a.question(t, "app", url.Values{"scope": {"read"}, "redirect_uri": {site}}))
+		require.True(t, a.question(t, "app", url.Values{"scope": {"read"}, "redirect_uri": {app}}))
 	})
 	t.Run("RFC 8252 8.6 never for a public client on the device", func(t *testing.T) {
 		for _, uri := range []string{"http://127.0.0.1:7777/cb", "com.example.app:/cb"} {

@@ -31,7 +31,7 @@ func count(from byte, n int) []byte {
 // keeper is a server as far as Data is concerned, with the secret of testdata.
 func keeper(t testing.TB) *Server {
 	t.Helper()
-	ring, err := derive.NewRing("https://as.example", [][]byte{count(0, 32)})
+	ring, err := derive.NewRing("https://as.example", "", [][]byte{count(0, 32)})
 	require.NoError(t, err)
 	return &Server{cfg: Config{Issuer: "https://as.example"}, ring: ring}
 }
@@ -169,8 +169,9 @@ func TestGoldenData(t *testing.T) {
 	}
 	t.Run("consent", func(t *testing.T) {
 		s.cfg.Now = func() time.Time { return fromMillis(t0) }
-		a := &authorizeRequest{scopes: []string{"read", "write"}, resources: []string{"https://api.example/"}}
-		z := &authorization{rec: Record{ID: s.consentID("web", "alice"), Kind: KindConsent, ClientID: "web"}}
+		a := &authorizeRequest{client: &Client{ID: "web"}, redirectURI: "https://client.example:8443/callback?a=b",
+			scopes: []string{"read", "write"}, resources: []string{"https://api.example/"}}
+		z := &authorization{rec: Record{ID: s.consentID(a, "alice"), Kind: KindConsent, ClientID: "web"}}
 		require.False(t, z.allow(a, &Approval{Subject: "alice", Scopes: []string{"read"}, Resources: a.resources, Remember: time.Hour}, fromMillis(t0)))
 		g := readGolden(t, "testdata/data/v1/consent.json")
 		require.Equal(t, g.ID, z.rec.ID)

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -241,6 +242,9 @@ func readStrings(v []byte) ([]string, error) {
 		text, err := readString(rest[:end])
 		if err != nil {
 			return nil, err
+		}
+		if all == nil {
+			all = make([]string, 0, bytes.Count(v, []byte{','})+1) // or less, where a comma is in a string
 		}
 		all = append(all, text)
 		rest = skipSpace(rest[end:])

@@ -3,8 +3,10 @@ package oauth
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/grantwell/oauth/internal/wire"
 	"github.com/grantwell/oauth/resource"
 )
 
@@ -90,9 +92,14 @@ func wrapped(err error, c ErrorCode) error {
 	return err
 }
 
-// shown is a text from a request as it may stand in an event or a log.
+// shown is a text from a request as it may stand in an event or a log: up to a
+// separator, for behind one is what a client took for the next parameter, a secret
+// perhaps.
 func shown(text string) string {
-	return printable(text[:min(len(text), maxShown)])
+	if i := strings.IndexAny(text, ";&"); i >= 0 {
+		text = text[:i+1]
+	}
+	return wire.Printable(text[:min(len(text), maxShown)])
 }
 
 const maxShown = 256 // bytes

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -93,6 +94,7 @@ func (s *Server) emit(ctx context.Context, e Event) {
 	if s.cfg.Events == nil {
 		return
 	}
+	e.Scopes = slices.Clone(e.Scopes) // the host's to keep
 	// What happened has happened: a hook that panics must not cost the client the
 	// answer.
 	defer func() {

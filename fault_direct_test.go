@@ -78,6 +78,52 @@ func ofConsent() []occasion {
 	}
 }
 
+// ofAssertions are requests of a client that authenticates by assertions, a new one with
+// each request: its jti is written directly before the commit.
+func ofAssertions(t *testing.T) []occasion {
+	key := esKey(t, "1")
+	config := signing(oauth.Client{JWKS: publicJWKS(t, key)})
+	post := func(l *lab, form url.Values) *oauthtest.Answer {
+		return postForm(l.Server, "/oauth/token", asserted(signed(t, key, "", claimsOf(l.Server, nil)), form))
+	}
+	code := func(l *lab) url.Values {
+		_, code := l.Authorize(signer, url.Values{"scope": {"read"}})
+		form := code.Form()
+		form.Del("client_id")
+		return form
+	}
+	refresh := func(a *oauthtest.Answer) url.Values {
+		return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {a.String("refresh_token")}}
+	}
+	sends := func(form func(l *lab) url.Values) func(*testing.T, *lab) answer {
+		return func(_ *testing.T, l *lab) answer {
+			f := form(l)
+			return func() *oauthtest.Answer { return post(l, f) }
+		}
+	}
+	onward := func(t *testing.T, l *lab, a *oauthtest.Answer) {
+		l.lives(t, a.String("access_token"))
+		require.Len(t, authorizations(t, l), 1)
+		require.Equal(t, "200", outcome(post(l, refresh(a))))
+	}
+	return []occasion{
+		{name: "S331 code, by an assertion", config: config, good: "200", prepare: sends(code), then: onward,
+			lost: func(t *testing.T, l *lab, send answer) {
+				if before := authorizations(t, l); before[0].Version > 1 { // it was the commit
+					require.Equal(t, "400 invalid_grant", outcome(send()))
+					require.Equal(t, before, authorizations(t, l))
+					return
+				}
+				onward(t, l, send()) // it was the jti
+			}},
+		{name: "S331 refresh, by an assertion", config: config, good: "200", prepare: sends(func(l *lab) url.Values { return refresh(post(l, code(l))) }),
+			then: onward, lost: func(t *testing.T, l *lab, send answer) { onward(t, l, send()) }},
+		{name: "S330 client_credentials, by an assertion", config: config, good: "200", prepare: sends(func(*lab) url.Values { return machineGrant }),
+			then: func(t *testing.T, l *lab, a *oauthtest.Answer) { l.lives(t, a.String("access_token")) },
+			lost: func(t *testing.T, _ *lab, send answer) { require.Equal(t, "200", outcome(send())) }},
+	}
+}
+
 // ofClients are the changes of clients that are in the store.
 func ofClients() []occasion {
 	const id = "https://new.example/client"

@@ -514,7 +514,7 @@ func revokeOnly(l *lab, erase bool) error {
 // A store that fails at each call in turn: design.md section 3, and the failure
 // matrix.
 func TestStoreFailsAtEachCall(t *testing.T) {
-	for _, o := range occasions() {
+	for _, o := range append(occasions(), ofAssertions(t)...) {
 		setup := func(t *testing.T) (*lab, answer) {
 			l := newLab(t, func(c *oauth.Config) {
 				if o.config != nil {
@@ -571,6 +571,10 @@ func TestStoreFailsAtEachCall(t *testing.T) {
 			t.Run(place+"fails before", func(t *testing.T) {
 				l, send := setup(t)
 				o.fails(t, l, send, half, at(call.N, oauthtest.FailBefore))
+			})
+			t.Run(place+"is canceled", func(t *testing.T) {
+				l, send := setup(t)
+				o.fails(t, l, send, half, at(call.N, oauthtest.Canceled))
 			})
 			t.Run(place+"panics", func(t *testing.T) {
 				l, send := setup(t)

@@ -16,26 +16,45 @@ import (
 // redirect they are written as text. The zero Fields is empty.
 type Fields struct{ list []field }
 
+// A field keeps a string, as nearly all are, as it is: in an interface each would be
+// an allocation.
 type field struct {
-	name  string
-	value any
+	name   string
+	text   string
+	value  any // where it is no string
+	isText bool
 }
 
 // Get returns the value of that name, nil if there is none.
 func (f *Fields) Get(name string) any {
-	if i := f.index(name); i >= 0 {
-		return f.list[i].value
+	i := f.index(name)
+	switch {
+	case i < 0:
+		return nil
+	case f.list[i].isText:
+		return f.list[i].text
 	}
-	return nil
+	return f.list[i].value
 }
 
 // Set gives the name that value, where it stands or else at the end.
 func (f *Fields) Set(name string, value any) {
-	if i := f.index(name); i >= 0 {
-		f.list[i].value = value
+	if text, ok := value.(string); ok {
+		f.put(field{name: name, text: text, isText: true})
 		return
 	}
-	f.list = append(f.list, field{name, value})
+	f.put(field{name: name, value: value})
+}
+
+// setText is Set of a string.
+func (f *Fields) setText(name, text string) { f.put(field{name: name, text: text, isText: true}) }
+
+func (f *Fields) put(e field) {
+	if i := f.index(e.name); i >= 0 {
+		f.list[i] = e
+		return
+	}
+	f.list = append(f.list, e)
 }
 
 // Delete removes the name, if it is there.
@@ -92,6 +111,10 @@ func (f *Fields) appendJSON(b []byte) ([]byte, error) {
 		}
 		b = appendString(b, e.name)
 		b = append(b, ':')
+		if e.isText {
+			b = appendString(b, e.text)
+			continue
+		}
 		var err error
 		if b, err = appendValue(b, e.value); err != nil {
 			return nil, err
@@ -109,8 +132,8 @@ func (f *Fields) encode() (string, error) {
 		}
 		b.WriteString(url.QueryEscape(e.name))
 		b.WriteByte('=')
-		if s, ok := e.value.(string); ok {
-			b.WriteString(url.QueryEscape(s))
+		if e.isText {
+			b.WriteString(url.QueryEscape(e.text))
 			continue
 		}
 		text, err := appendValue(nil, e.value)
@@ -124,8 +147,6 @@ func (f *Fields) encode() (string, error) {
 
 func appendValue(b []byte, value any) ([]byte, error) {
 	switch v := value.(type) {
-	case string:
-		return appendString(b, v), nil
 	case bool:
 		return strconv.AppendBool(b, v), nil
 	case int64:

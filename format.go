@@ -63,6 +63,15 @@ func (j JWT) typ() string {
 	return j.Type
 }
 
+// ownFormat is the format with a key of its own.
+func ownFormat(f Format) Format {
+	if j, ok := f.(JWT); ok {
+		j.InsecureSymmetricKey = bytes.Clone(j.InsecureSymmetricKey)
+		return j
+	}
+	return f
+}
+
 // sameFormat reports whether two formats are one: what a token looks like, not
 // what it says.
 func sameFormat(a, b Format) bool {

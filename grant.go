@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/grantwell/oauth/internal/derive"
@@ -183,13 +181,7 @@ func (r *TokenRequest) open(ctx context.Context, param string) (*opened, *refusa
 	if text == "" {
 		return nil, &refusal{Error: missing(param)}
 	}
-	c, ok := parseCredential(format, text)
-	no := r.invalid("malformed")
-	no.foreign = true
-	var a *authorization
-	if ok {
-		a, no = r.find(ctx, purpose, c)
-	}
+	a, c, no := r.find(ctx, purpose, format, text)
 	if no != nil && no.foreign && purpose == derive.Refresh && r.server.cfg.Import != nil {
 		o, refused := r.adopt(ctx, text)
 		if refused != nil && refused.event.Type == "" && errors.Is(refused.Error, InvalidGrant) {
@@ -224,7 +216,18 @@ func (r *TokenRequest) invalid(why string) *refusal {
 
 // find reads the record of a credential and checks the credential's MAC, the
 // record's own and the client.
-func (r *TokenRequest) find(ctx context.Context, purpose derive.Purpose, c derive.Credential) (*authorization, *refusal) {
+func (r *TokenRequest) find(ctx context.Context, purpose derive.Purpose, format Opaque, text string) (*authorization, derive.Credential, *refusal) {
+	c, ok := parseCredential(format, text)
+	if !ok {
+		no := r.invalid("malformed")
+		no.foreign = true
+		return nil, c, no
+	}
+	a, no := r.findRecord(ctx, purpose, c)
+	return a, c, no
+}
+
+func (r *TokenRequest) findRecord(ctx context.Context, purpose derive.Purpose, c derive.Credential) (*authorization, *refusal) {
 	s := r.server
 	if !s.ring.Has(c.KeyID) {
 		no := r.invalid("made with a secret that is not in Config.Secrets")
@@ -333,7 +336,7 @@ func (r *TokenRequest) checkRedirect(a *authorization) *Error {
 func (r *TokenRequest) judgeRefresh(ctx context.Context, a *authorization, g uint32) (*opened, *refusal) {
 	s := r.server
 	p, err := s.policy(ctx, PolicyRequest{Client: r.Client, GrantType: r.GrantType, Subject: a.rec.Subject,
-		Scopes: slices.Clone(a.grant.Scopes), Extra: maps.Clone(a.grant.Extra)})
+		Scopes: a.grant.Scopes, Extra: a.grant.Extra})
 	if err != nil {
 		return nil, &refusal{Error: err}
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/grantwell/oauth/internal/derive"
@@ -91,7 +90,7 @@ func (s *Server) revokeForeign(ctx context.Context, c *Client, text string) (Eve
 	if err := s.newAuthorization(&a, id, c, refreshToken, *ap); err != nil {
 		return Event{}, err
 	}
-	policy, failure := s.policy(ctx, PolicyRequest{Client: c, GrantType: refreshToken, Subject: ap.Subject, Scopes: slices.Clone(ap.Scopes), Extra: maps.Clone(a.grant.Extra)})
+	policy, failure := s.policy(ctx, PolicyRequest{Client: c, GrantType: refreshToken, Subject: ap.Subject, Scopes: ap.Scopes, Extra: a.grant.Extra})
 	if failure != nil {
 		return Event{}, failure
 	}

@@ -21,7 +21,8 @@ import (
 
 // An Interaction is an authorization request that waits for the resource owner.
 // It was validated and is sealed into its Handle: nothing that a page posts can
-// change it, and nothing is stored for a user who never decides.
+// change it, and nothing is stored for a user who never decides. It belongs to one
+// request and is not safe for concurrent use.
 type Interaction struct {
 	server  *Server
 	request *authorizeRequest
@@ -40,14 +41,16 @@ type Approval struct {
 	// Scopes that are granted: those of [Interaction.Scopes], or fewer of them. None
 	// where some were asked for is a denial.
 	Scopes []string
-	// Resources that are granted. nil: those asked for.
+	// Resources that are granted: those asked for, or fewer of them. nil: all of
+	// them. None where some were asked for is a denial.
 	Resources []string
 	// AuthTime, ACR and AMR say when and how the user was authenticated, for APIs
 	// that ask (RFC 9470). Zero: not told.
 	AuthTime time.Time
 	ACR      string
 	AMR      []string
-	// Session is the host's name for the browser session, for [Selector].Session.
+	// Session is the host's name for the browser session, for [Selector].Session. It is
+	// text: of a random number in bytes, take the base64.
 	Session string
 	// Remember is how long [Interaction.Remembered] says that these scopes were allowed
 	// for these resources, counted from this approval. It adds to scopes that are
@@ -83,6 +86,7 @@ func (in *Interaction) ScopeTable() []Scope {
 	var rows []Scope
 	for _, r := range in.server.scopes.rows {
 		if slices.Contains(in.request.scopes, r.Name) {
+			r.Claims, r.Includes = slices.Clone(r.Claims), slices.Clone(r.Includes)
 			rows = append(rows, r)
 		}
 	}
@@ -261,6 +265,7 @@ func (s *Server) continueInteraction(w http.ResponseWriter, r *http.Request) *re
 		}
 		return s.back(a, asError(err), event)
 	}
+	noStore(w.Header())
 	s.cfg.Interact(w, r, in)
 	return nil
 }
@@ -346,6 +351,9 @@ func (in *Interaction) checkApproval(ap *Approval) *Error {
 	if !subset(ap.Resources, a.resources) {
 		return broken(errors.New("the approval has a resource that was not asked for"))
 	}
+	if len(ap.Resources) == 0 && len(a.resources) > 0 { // it would be a token for this server, which is more
+		return &Error{Code: AccessDenied, Description: "No resource was granted", Cause: errors.New("the approval has no resources")}
+	}
 	// In the order of the request, each once.
 	ap.Scopes = slices.DeleteFunc(slices.Clone(a.scopes), func(n string) bool { return !slices.Contains(ap.Scopes, n) })
 	return nil
@@ -364,12 +372,15 @@ func (ap *Approval) check() error {
 	if ap.Remember < 0 || ap.Remember > maxRemember {
 		return fmt.Errorf("the approval's Remember is %v: it is 0 to %v", ap.Remember, maxRemember)
 	}
-	size := len(ap.Session) + len(ap.ACR)
-	for _, m := range ap.AMR {
-		size += len(m)
-	}
+	all := append([]string{ap.Session, ap.ACR}, ap.AMR...)
 	for k, v := range ap.Extra {
-		size += len(k) + len(v)
+		all = append(all, k, v)
+	}
+	size := len(ap.AMR) // an empty one takes room, too
+	for _, text := range all {
+		if size += len(text); !utf8.ValidString(text) { // stored it would be another, and Revoke would not find the Session
+			return errors.New("one of the approval's strings is not UTF-8")
+		}
 	}
 	if size > maxExtra {
 		return errors.New("the approval's strings are longer than 4 KiB")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func (s *Server) introspect(ctx context.Context, c *Client, text string) (Fields
 	if err != nil {
 		return none, err
 	}
-	if t.ClientID != c.ID && !c.Introspect {
+	if t.ClientID != c.ID && !s.mayIntrospect(c, t) {
 		return none, nil // RFC 7662, section 2.2: not more than that it is not active
 	}
 	var f Fields
@@ -88,6 +89,14 @@ func (s *Server) introspect(ctx context.Context, c *Client, text string) (Fields
 	return f, nil
 }
 
+// mayIntrospect reports whether a resource server is one that the token is for. To
+// any other it is as good as unknown (RFC 7662, section 4).
+func (s *Server) mayIntrospect(c *Client, t *Token) bool {
+	return c.Introspect && slices.ContainsFunc(t.Audience, func(a string) bool {
+		return slices.Contains(c.Resources, a) || c.Resources == nil && a == s.cfg.Issuer
+	})
+}
+
 // audienceValue is one string or a list (RFC 7662, section 2.2).
 func audienceValue(audience []string) any {
 	if len(audience) == 1 {
@@ -114,7 +123,9 @@ func (s *Server) introspectRefresh(ctx context.Context, c *Client, cred derive.C
 	}
 	f = Fields{}
 	f.Set("active", true)
-	f.Set("scope", strings.Join(a.grant.Scopes, " "))
+	if len(a.grant.Scopes) > 0 {
+		f.Set("scope", strings.Join(a.grant.Scopes, " "))
+	}
 	f.Set("client_id", rec.ClientID)
 	f.Set("exp", a.refreshEnd()/int64(time.Second/time.Millisecond))
 	f.Set("iat", a.head.rotated/int64(time.Second/time.Millisecond))

@@ -30,6 +30,43 @@ func (w *wire) introspectAs(client, token string) *oauthtest.Answer {
 	return wantOK(w.t, w.Post("/oauth/introspect", client, url.Values{"token": {token}}))
 }
 
+func TestIntrospectAudience(t *testing.T) {
+	const notes, files = "https://notes.example", "https://files.example"
+	hash := []string{oauth.HashSecret(oauthtest.Secret)}
+	w := newWire(t, func(c *oauth.Config) {
+		c.Resources = []oauth.Resource{{Identifier: notes}, {Identifier: files}}
+		c.Clients = oauth.StaticClients(
+			oauth.Client{ID: oauthtest.MachineClient, Secrets: hash, Grants: []string{"client_credentials"}, Scopes: []string{"read"}},
+			oauth.Client{ID: "server", Secrets: hash, Grants: []string{}, Introspect: true},
+			oauth.Client{ID: "notes", Secrets: hash, Grants: []string{}, Introspect: true, Resources: []string{notes}},
+			oauth.Client{ID: "files", Secrets: hash, Grants: []string{}, Introspect: true, Resources: []string{files}},
+			oauth.Client{ID: "none", Secrets: hash, Grants: []string{}, Introspect: true, Resources: []string{}},
+			oauth.Client{ID: "app", Secrets: hash, Grants: []string{}},
+		)
+	})
+	all := []string{"server", "notes", "files", "none", "app", oauthtest.MachineClient}
+	for name, c := range map[string]struct{ resources, active []string }{
+		"the server itself": {nil, []string{"server", oauthtest.MachineClient}},
+		"one":               {[]string{notes}, []string{"notes", oauthtest.MachineClient}},
+		"two":               {[]string{notes, files}, []string{"notes", "files", oauthtest.MachineClient}},
+	} {
+		t.Run("RFC 7662 4 a token for "+name, func(t *testing.T) {
+			form := changed(machineForm(), url.Values{"resource": c.resources})
+			token := wantOK(t, w.Token(oauthtest.MachineClient, form)).String("access_token")
+			var active []string
+			for _, client := range all {
+				a := w.introspectAs(client, token)
+				if a.JSON["active"] == true {
+					active = append(active, client)
+				} else {
+					assert.Equal(t, inactiveBody, string(a.Body), client)
+				}
+			}
+			assert.Equal(t, c.active, active)
+		})
+	}
+}
+
 const inactiveBody = `{"active":false}`
 
 func TestIntrospect(t *testing.T) {

@@ -3,8 +3,6 @@ package oauth
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -24,7 +22,7 @@ func (s *Server) Issue(ctx context.Context, clientID string, ap Approval) (token
 	if failure != nil {
 		return "", nil, failure
 	}
-	s.emit(ctx, Event{Type: EventTokenIssued, ClientID: clientID, Subject: ap.Subject, Authorization: z.rec.ID, Scopes: slices.Clone(ap.Scopes)})
+	s.emit(ctx, Event{Type: EventTokenIssued, ClientID: clientID, Subject: ap.Subject, Authorization: z.rec.ID, Scopes: ap.Scopes})
 	return text, z.public(), nil
 }
 
@@ -53,7 +51,7 @@ func (s *Server) issue(ctx context.Context, clientID string, ap Approval) (*auth
 	if err := s.newAuthorization(&z, id, c, "", ap); err != nil {
 		return nil, "", err
 	}
-	policy, failure := s.policy(ctx, PolicyRequest{Client: c, Subject: ap.Subject, Scopes: slices.Clone(ap.Scopes), Extra: maps.Clone(z.grant.Extra)})
+	policy, failure := s.policy(ctx, PolicyRequest{Client: c, Subject: ap.Subject, Scopes: ap.Scopes, Extra: z.grant.Extra})
 	if failure != nil {
 		return nil, "", failure
 	}

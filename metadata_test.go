@@ -368,7 +368,9 @@ func TestMetadataJWKS(t *testing.T) {
 func TestMetadataEndpoints(t *testing.T) {
 	for name, endpoints := range map[string]oauth.Endpoints{
 		"RFC 6749 3.1 a fragment": {Token: "/t#f"}, "RFC 6749 3.2 a query": {Token: "/t?a=b"}, "http elsewhere": {Token: "http://x.example/t"},
-		"two at one path": {Token: "/x", Revoke: "/x"}, "no path": {Token: "https://x.example"}, "relative": {Token: "t"}, "the place of the metadata": {Token: wellKnown},
+		"RFC 7009 2 http, to revoke": {Revoke: "http://x.example/r"}, "RFC 7009 2 a fragment, to revoke": {Revoke: "https://x.example/r#f"},
+		"RFC 7662 2 http, to introspect": {Introspect: "http://x.example/i"},
+		"two at one path":                {Token: "/x", Revoke: "/x"}, "no path": {Token: "https://x.example"}, "relative": {Token: "t"}, "the place of the metadata": {Token: wellKnown},
 	} {
 		t.Run("design 6 refused: "+name, func(t *testing.T) {
 			cfg := watch(t).Config

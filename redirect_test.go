@@ -148,7 +148,7 @@ func TestRedirectRegistration(t *testing.T) {
 		"S027 fragment":                    {"https://app.example/cb#frag", "https://app.example/cb#"},
 		"S028 relative":                    {"/cb", "//app.example/cb", "cb", "", "https:/app.example/cb", "https:app.example", "https://", "https:///cb", "https://:443/cb"},
 		"S023 userinfo":                    {"https://u@app.example/cb", "https://u:p@app.example/cb", "https://@app.example/cb"},
-		"S026 characters no URI has":       {`https://app.example\cb`, "https://app.example/c b", "https://app.example/cb\n", "https://app.example/<cb>", "\thttps://app.example/cb", "https://app.example/cb\x00"},
+		"S026 characters no URI has":       {`https://app.example\cb`, `https://app.example/a\b`, "https://app.example/c b", "https://app.example/cb\n", "https://app.example/<cb>", "\thttps://app.example/cb", "https://app.example/cb\x00"},
 		"S043 text outside ASCII":          {"https://аpp.example/cb", "https://app.example/é"},
 		"RFC 8252 7.1 schemes of no domain": {"javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "myapp:/cb", "vbscript:x", "blob:https://app.example/1",
 			"ftp://app.example/cb", "about:blank", "intent://x"},

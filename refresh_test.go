@@ -283,6 +283,21 @@ func TestKeep(t *testing.T) {
 		w, first := signIn(t, spa, withPolicy(keep))
 		w.rotate(spa, first)
 	})
+	t.Run("design 2 a store that went back does not get an older one kept", func(t *testing.T) {
+		policy := oauth.Policy{}
+		w, first := signIn(t, web, func(c *oauth.Config) {
+			c.Policy = func(context.Context, oauth.PolicyRequest) oauth.Policy { return policy }
+		})
+		before := w.record()
+		second := w.rotate(web, first)
+		lost := w.record()
+		lost.Data = before.Data
+		require.NoError(t, w.Config.Storage.Update(t.Context(), lost))
+		policy.Refresh = oauth.Keep
+		third := w.rotate(web, second)
+		assert.NotEqual(t, first, third)
+		assert.Equal(t, third, w.refreshed(web, third).String("refresh_token"))
+	})
 	t.Run("design 2 a kept one has an absolute end too", func(t *testing.T) {
 		w, first := signIn(t, web, withPolicy(oauth.Policy{Refresh: oauth.Keep, RefreshAbsolute: 20 * day}))
 		w.Clock.Advance(20*day - time.Second)
@@ -367,6 +382,22 @@ func TestRefreshEnds(t *testing.T) {
 		for _, x := range []*oauthtest.Answer{a, b, retried} {
 			assert.False(t, w.active(x.String("access_token")))
 		}
+	})
+	// Nothing is written for a token that comes too late, so it is judged by the clock as
+	// it is. What was used or ended stays so whatever the clock says.
+	t.Run("S376 the clock jumps back over the end", func(t *testing.T) {
+		w, token := signIn(t, spa)
+		next := w.rotate(spa, token)
+		w.Clock.Advance(30*day + time.Minute)
+		before := len(w.Store.Methods())
+		w.refused(spa, next)
+		assert.NotContains(t, w.Store.Methods()[before:], "Update")
+		w.Clock.Advance(-time.Hour)
+		w.refused(spa, token) // used: its authorization ends
+		w.refused(spa, next)
+		assert.Len(t, w.Events(oauth.EventReuseDetected), 1)
+		w.Clock.Advance(-29 * day)
+		w.refused(spa, next)
 	})
 	t.Run("FT-24 S376 expired stays expired in the answer", func(t *testing.T) {
 		w, token := signIn(t, spa)
@@ -617,6 +648,20 @@ func TestImport(t *testing.T) {
 		w.refreshed(web, lookalike)
 		assert.Equal(t, lookalike, adopted)
 		w.refreshed(web, ours)
+	})
+	t.Run("design 6 a code is never imported", func(t *testing.T) {
+		w, _, calls := setup(t, oauth.Policy{})
+		wantError(t, w.Token(web, url.Values{"grant_type": {"authorization_code"}, "code": {foreign}, "redirect_uri": {oauthtest.Callback}}), 400, oauth.InvalidGrant)
+		assert.Zero(t, *calls)
+	})
+	t.Run("design 6 each realm and issuer on one store adopts it for itself", func(t *testing.T) {
+		w, _, calls := setup(t, oauth.Policy{})
+		servers := []*oauthtest.Server{w.Server, another(t, w.Server, func(c *oauth.Config) { c.Realm = "second" }),
+			another(t, w.Server, func(c *oauth.Config) { c.Issuer = "https://second.example" })}
+		for i, s := range servers {
+			wantOK(t, s.Refresh(web, foreign))
+			assert.Equal(t, i+1, *calls)
+		}
 	})
 	t.Run("design 6 another client", func(t *testing.T) {
 		w, _, _ := setup(t, oauth.Policy{})

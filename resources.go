@@ -61,16 +61,33 @@ func (s *Server) knownResource(identifier string) bool {
 	return identifier == s.cfg.Issuer || s.resource(identifier) != nil
 }
 
-// requestedResources reads the resource parameter (RFC 8707, section 2).
-func (s *Server) requestedResources(v *form.Values) ([]string, *Error) {
+// requestedResources reads the resource parameter of a client's request (RFC 8707,
+// section 2).
+func (s *Server) requestedResources(c *Client, v *form.Values) ([]string, *Error) {
 	var names []string
 	for _, n := range v.All("resource") {
 		if !s.knownResource(n) {
-			return nil, &Error{Code: InvalidTarget, Description: "The resource is unknown", Parameter: "resource"}
+			return nil, unknownResource()
+		}
+		if r := s.resource(n); r != nil && !s.scopes.meet(c.Scopes, r.Scopes) {
+			// Named with another, it would be an audience of that one's token.
+			return nil, &Error{Code: InvalidTarget, Description: "The client may have no scope of the resource", Parameter: "resource"}
 		}
 		names = append(names, n)
 	}
 	return unique(names), nil
+}
+
+func unknownResource() *Error {
+	return &Error{Code: InvalidTarget, Description: "The resource is unknown", Parameter: "resource"}
+}
+
+// meet reports whether a client that holds some scopes may have one that means
+// something at a resource; where the resource has no scopes of its own all do.
+func (t *scopes) meet(held, allowed []string) bool {
+	return len(allowed) == 0 || slices.ContainsFunc(t.rows, func(r Scope) bool {
+		return t.covers(held, []string{r.Name}) && t.covers(allowed, []string{r.Name})
+	})
 }
 
 // unique is a list without what it has already had.
@@ -97,13 +114,19 @@ func (s *Server) audience(resources []string) []string {
 // life that is not too long for any of them, and the one format that all of them
 // can check. life is what Policy says.
 func (s *Server) aim(t *accessToken, resources []string, p Policy) (life time.Duration, f Format, err *Error) {
-	t.audience, life = s.audience(resources), p.Access
+	known, gone := resources, func(n string) bool { return !s.knownResource(n) }
+	if slices.ContainsFunc(resources, gone) { // approved, and not known any more: nobody could say what limits it had
+		if known = slices.DeleteFunc(slices.Clone(resources), gone); len(known) == 0 {
+			return 0, nil, unknownResource()
+		}
+	}
+	t.audience, life = s.audience(known), p.Access
 	var allowed []string
 	restricted, open := false, false
 	for _, n := range t.audience {
 		r := s.resource(n)
-		if r == nil { // the server itself; or not known any more: it lifts no limit of others
-			open = open || n == s.cfg.Issuer
+		if r == nil { // the server itself
+			open = true
 			continue
 		}
 		restricted, open = true, open || r.Scopes == nil
@@ -113,7 +136,7 @@ func (s *Server) aim(t *accessToken, resources []string, p Policy) (life time.Du
 		}
 		// Two Claims cannot be told apart, and one resource must not take what is said for another for its own.
 		j, _ := r.AccessToken.(JWT)
-		if f != nil && r.AccessToken != nil && !sameFormat(f, r.AccessToken) || j.Claims != nil && len(resources) > 1 {
+		if f != nil && r.AccessToken != nil && !sameFormat(f, r.AccessToken) || j.Claims != nil && len(known) > 1 {
 			return 0, nil, &Error{Code: InvalidTarget, Description: "These resources need a token each", Parameter: "resource"}
 		}
 		if f == nil {

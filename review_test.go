@@ -396,3 +396,187 @@ func TestAnErrorWriterOfAnAPI(t *testing.T) {
 	api.Require()(http.NotFoundHandler()).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
 	assert.Equal(t, []string{"application/json"}, rec.Result().Header["Content-Type"])
 }
+
+// approving is an Interact that allows all scopes, and what change makes of it.
+func approving(change func(*oauth.Interaction, *oauth.Approval)) func(*oauth.Config) {
+	return func(c *oauth.Config) {
+		c.Interact = func(w http.ResponseWriter, r *http.Request, in *oauth.Interaction) {
+			ap := oauth.Approval{Subject: "alice", Scopes: in.Scopes()}
+			change(in, &ap)
+			in.Approve(w, r, ap)
+		}
+	}
+}
+
+func TestResourcesAreNeverWidened(t *testing.T) {
+	const api, mail, web, machine = "https://api.example/", "https://mail.example/", oauthtest.WebClient, oauthtest.MachineClient
+	two := func(c *oauth.Config) {
+		c.Scopes = append(c.Scopes, oauth.Scope{Name: "all-mail", Includes: []string{"mail"}}, oauth.Scope{Name: "mail"})
+		c.Resources = []oauth.Resource{{Identifier: api, Scopes: []string{"read"}, Access: time.Minute}, {Identifier: mail, Scopes: []string{"mail"}}}
+	}
+	asked := url.Values{"scope": {"read write"}, "resource": {api}}
+	t.Run("design 4 an approval of none of the resources is a denial, not a token for this server", func(t *testing.T) {
+		s := newServer(t, two, approving(func(in *oauth.Interaction, ap *oauth.Approval) {
+			ap.Resources = slices.DeleteFunc(in.Resources(), func(string) bool { return true })
+		}))
+		a, _ := s.Authorize(web, asked)
+		_, params := a.Location()
+		assert.Equal(t, "access_denied", params.Get("error"))
+		assert.Empty(t, s.Store.Calls())
+		_, code := s.Authorize(web, url.Values{"scope": {"read"}})
+		assert.Equal(t, oauthtest.Issuer, s.Introspect(s.Redeem(code).String("access_token")).JSON["aud"], "where none were asked for there are none to deny")
+	})
+	t.Run("design 3 nor does a grant of a host's own get there", func(t *testing.T) {
+		s := newServer(t, two, func(c *oauth.Config) {
+			c.Grants = slices.DeleteFunc(slices.Clone(c.Grants), func(g oauth.Grant) bool { return g.GrantType() == "refresh_token" })
+			c.Grants = append(c.Grants, hostGrant{"refresh_token", func(ctx context.Context, r *oauth.TokenRequest) (*oauth.Issue, error) {
+				if _, err := r.Open(ctx, "refresh_token"); err != nil {
+					return nil, err
+				}
+				return &oauth.Issue{RefreshToken: true, Resources: []string{}}, nil
+			}})
+		})
+		_, code := s.Authorize(web, asked)
+		wantError(t, s.Refresh(web, s.Redeem(code).String("refresh_token")), 400, oauth.InvalidTarget)
+		_, code = s.Authorize(web, url.Values{"scope": {"read"}})
+		assert.Equal(t, 200, s.Refresh(web, s.Redeem(code).String("refresh_token")).Status)
+	})
+	t.Run("RFC 8707 2.2 no token for a resource that is not known any more", func(t *testing.T) {
+		s := newServer(t, two)
+		_, code := s.Authorize(web, asked)
+		one := s.Redeem(code)
+		assert.Equal(t, []any{"read", 60.0}, []any{one.String("scope"), one.JSON["expires_in"]})
+		gone := newServer(t, func(c *oauth.Config) { *c = s.Config; c.Resources = c.Resources[1:] })
+		s.Store.Reset()
+		wantError(t, gone.Refresh(web, one.String("refresh_token")), 400, oauth.InvalidTarget)
+		assert.Equal(t, []string{"Get"}, s.Store.Methods(), "nothing is lost")
+		assert.Equal(t, 200, s.Refresh(web, one.String("refresh_token")).Status)
+	})
+	t.Run("RFC 8707 2.2 it is no audience beside others either", func(t *testing.T) {
+		s := newServer(t, two)
+		_, code := s.Authorize(web, url.Values{"scope": {"read"}, "resource": {api, oauthtest.Issuer}})
+		gone := newServer(t, func(c *oauth.Config) { *c = s.Config; c.Resources = c.Resources[1:] })
+		a := gone.Refresh(web, s.Redeem(code).String("refresh_token"))
+		assert.Equal(t, oauthtest.Issuer, gone.Introspect(a.String("access_token")).JSON["aud"])
+	})
+	t.Run("RFC 8707 2 a client that may have no scope of a resource does not name it beside another", func(t *testing.T) {
+		s := newServer(t, two)
+		form := func(names ...string) url.Values {
+			return url.Values{"grant_type": {"client_credentials"}, "scope": {"read"}, "resource": names}
+		}
+		for _, names := range [][]string{{mail}, {mail, api}, {api, mail}, {mail, oauthtest.Issuer}} {
+			wantError(t, s.Token(machine, form(names...)), 400, oauth.InvalidTarget)
+		}
+		assert.Equal(t, 200, s.Token(machine, form(api, oauthtest.Issuer)).Status)
+		a, _ := s.Authorize(web, url.Values{"scope": {"read"}, "resource": {api, mail}})
+		_, params := a.Location()
+		assert.Equal(t, "invalid_target", params.Get("error"))
+		for _, scope := range []string{"mail", "all-mail"} { // itself, or one that includes it
+			c := oauth.Client{ID: machine, Secrets: []string{oauth.HashSecret(oauthtest.Secret)}, Grants: []string{"client_credentials"}, Scopes: []string{"read", scope}}
+			may := newServer(t, two, func(cfg *oauth.Config) { cfg.Clients = oauth.StaticClients(c) })
+			assert.Equal(t, 200, may.Token(machine, form(mail, api)).Status, scope)
+		}
+	})
+}
+
+func TestStringsOfAnApprovalAreText(t *testing.T) {
+	const raw = "\xff\xfe\x00\x01"
+	for name, change := range map[string]func(*oauth.Approval){
+		"Session":        func(ap *oauth.Approval) { ap.Session = raw },
+		"ACR":            func(ap *oauth.Approval) { ap.ACR = raw },
+		"AMR":            func(ap *oauth.Approval) { ap.AMR = []string{"pwd", raw} },
+		"AMR, too many":  func(ap *oauth.Approval) { ap.AMR = make([]string, 4<<10+1) },
+		"Extra, a value": func(ap *oauth.Approval) { ap.Extra = map[string]string{"tenant": raw} },
+		"Extra, a name":  func(ap *oauth.Approval) { ap.Extra = map[string]string{raw: "x"} },
+	} {
+		t.Run("design 6 "+name, func(t *testing.T) {
+			s := newServer(t, approving(func(_ *oauth.Interaction, ap *oauth.Approval) { change(ap) }))
+			a, _ := s.Authorize(oauthtest.WebClient, nil)
+			_, params := a.Location()
+			assert.Equal(t, "server_error", params.Get("error"))
+			assert.Empty(t, s.Store.Calls())
+			ap := oauth.Approval{Subject: "alice", Scopes: []string{"read"}}
+			change(&ap)
+			_, _, err := s.Server.Issue(t.Context(), oauthtest.WebClient, ap)
+			require.ErrorContains(t, err, "server_error")
+			assert.Empty(t, s.Store.Calls())
+		})
+	}
+	t.Run("design 6 what was approved in a session is found by its name", func(t *testing.T) {
+		const session = "sítzung\u2028<1>&\"\\"
+		s := newServer(t, approving(func(_ *oauth.Interaction, ap *oauth.Approval) { ap.Session = session }))
+		s.Code(oauthtest.WebClient)
+		n, err := s.Revoke(t.Context(), oauth.Selector{Session: session})
+		require.NoError(t, err)
+		assert.Equal(t, 1, n)
+	})
+}
+
+func TestHostsWithLettersOfOtherAlphabets(t *testing.T) {
+	cfg := newServer(t).Config
+	for _, uri := range []string{"https://%D0%B0pple.example/cb", "https://app.example%E2%88%95cb.evil.example/", "com.example.app://%D0%B0pple/cb", "https://%ff/cb"} {
+		cfg.Clients = oauth.StaticClients(oauth.Client{ID: "x", Public: true, RedirectURIs: []string{uri}})
+		_, err := oauth.New(cfg)
+		require.ErrorContains(t, err, "RedirectURIs[0]", "S043 "+uri)
+	}
+	cfg.Clients = oauth.StaticClients(oauth.Client{ID: "x", Public: true, RedirectURIs: []string{"https://xn--pple-43d.example/%D0%B0?b=%D0%B0"}})
+	_, err := oauth.New(cfg)
+	require.NoError(t, err)
+}
+
+func TestThePageOfAHost(t *testing.T) {
+	var seen [][]string
+	s := newServer(t, func(c *oauth.Config) {
+		c.Scopes = []oauth.Scope{{Name: "read", Claims: []string{"email"}, Includes: []string{"write"}}, {Name: "write"}}
+		c.Interact = func(w http.ResponseWriter, _ *http.Request, in *oauth.Interaction) {
+			row := in.ScopeTable()[0]
+			seen = append(seen, append(slices.Clone(row.Claims), row.Includes...))
+			row.Claims[0], row.Includes[0] = "phone_number", "read"
+			io.WriteString(w, in.Handle()) //nolint:errcheck // a recorder
+		}
+	})
+	at, _ := s.AuthorizeURL(oauthtest.WebClient, url.Values{"scope": {"read"}})
+	a := s.Do(httptest.NewRequest(http.MethodGet, at, nil))
+	t.Run("design 4 a cache does not give the cookie and the handle to the next one", func(t *testing.T) {
+		assert.NotEmpty(t, a.Header.Get("Set-Cookie"))
+		assert.Equal(t, "no-store", a.Header.Get("Cache-Control"))
+		r := httptest.NewRequest(http.MethodGet, oauthtest.Issuer+"/oauth/authorize?interaction="+string(a.Body), nil)
+		r.Header.Set("Cookie", a.Header.Get("Set-Cookie"))
+		again := s.Do(r)
+		assert.Equal(t, []any{200, "no-store"}, []any{again.Status, again.Header.Get("Cache-Control")})
+	})
+	t.Run("design 6 what a page makes of the table of scopes is its own", func(t *testing.T) {
+		assert.Equal(t, [][]string{{"email", "write"}, {"email", "write"}}, seen)
+	})
+}
+
+func TestConfigIsTheServersOwn(t *testing.T) {
+	const notes = "https://notes.example"
+	shared, own := oauth.NewSecret(), oauth.NewSecret()
+	scopes := []string{"read"}
+	cfg := newServer(t).Config
+	cfg.AccessToken = oauth.JWT{InsecureSymmetricKey: shared}
+	cfg.Resources = []oauth.Resource{{Identifier: notes, Scopes: scopes, AccessToken: oauth.JWT{InsecureSymmetricKey: own, Type: "own+jwt"}}}
+	s, err := oauth.New(cfg)
+	require.NoError(t, err)
+	issue := func(resources ...string) string {
+		token, _, err := s.Issue(t.Context(), oauthtest.WebClient, oauth.Approval{Subject: "alice", Scopes: []string{"read", "write"}, Resources: resources})
+		require.NoError(t, err)
+		return token
+	}
+	before := []string{issue(), issue(notes)}
+	clear(shared)
+	clear(own)
+	scopes[0] = "write"
+	cfg.Scopes[0].Name = "other"
+	cfg.Resources[0].Access = time.Second
+	for i, token := range append(before, issue(), issue(notes)) {
+		tok, err := s.VerifyToken(t.Context(), token)
+		require.NoError(t, err, "the key is as it was")
+		want := []string{"read", "write"}
+		if i%2 == 1 {
+			want = []string{"read"}
+		}
+		assert.Equal(t, want, tok.Scopes)
+	}
+}

@@ -113,6 +113,14 @@ func TestRevokeAccessToken(t *testing.T) {
 			assert.True(t, w.active(d.String("access_token")))
 			assert.True(t, w.active(retried.String("access_token")))
 		})
+		t.Run("RFC 7009 2.1 the newer ones die with an older one: "+name, func(t *testing.T) {
+			w := newWire(t, edit)
+			a := w.Redeem(w.Code(spa))
+			b := w.refreshed(spa, a.String("refresh_token"))
+			w.revoke(spa, a.String("access_token"))
+			assert.False(t, w.active(b.String("access_token")))
+			w.rotate(spa, b.String("refresh_token"))
+		})
 		t.Run("RFC 7009 2.1 of a kept refresh token: "+name, func(t *testing.T) {
 			w, token := signIn(t, web, withPolicy(oauth.Policy{Refresh: oauth.Keep}), edit)
 			a, b := w.refreshed(web, token), w.refreshed(web, token)

@@ -43,6 +43,14 @@ func TestScopeRefused(t *testing.T) {
 	}
 }
 
+// A registry is the host's own: it may name scopes that the table has not.
+func TestScopeOfTheRegistryAlone(t *testing.T) {
+	client := &oauth.Client{ID: caseP, Public: true, Scopes: []string{"read", "ghost"}, RedirectURIs: []string{backP}}
+	w := watch(t, func(c *oauth.Config) { c.Clients = changing{caseP: client} })
+	w.re(w.get(az("scope=ghost")), oauth.InvalidScope)
+	w.re(w.get(az("scope=read+ghost")), oauth.InvalidScope)
+}
+
 func TestScopeGranted(t *testing.T) {
 	w := watch(t)
 	asked := func(t *testing.T, w *watched, query string) (scopes []string) {

@@ -34,7 +34,7 @@ func twoSecrets(t testing.TB) (a, b []byte) {
 func besides(secret []byte) []byte {
 	for {
 		b := oauth.NewSecret()
-		if _, err := derive.NewRing(oauthtest.Issuer, [][]byte{secret, b}); err == nil {
+		if _, err := derive.NewRing(oauthtest.Issuer, "", [][]byte{secret, b}); err == nil {
 			return b
 		}
 	}
@@ -180,7 +180,7 @@ func TestNewCredentialsUseTheFirstSecret(t *testing.T) {
 	s := newServer(t, func(c *oauth.Config) { c.Secrets = [][]byte{old} })
 	k := makeStock(t, another(t, s, func(c *oauth.Config) { importsAll(c) }), "x")
 	after := another(t, s, func(c *oauth.Config) { c.Secrets = [][]byte{new, old} })
-	ring, err := derive.NewRing(oauthtest.Issuer, [][]byte{new, old})
+	ring, err := derive.NewRing(oauthtest.Issuer, "", [][]byte{new, old})
 	require.NoError(t, err)
 	keyID := func(token string) byte {
 		b, err := base64.RawURLEncoding.DecodeString(token)
@@ -424,9 +424,13 @@ func TestNothingIsConfused(t *testing.T) {
 		assert.Equal(t, "400 invalid_grant", outcome(b.Token(web, k.code.Form())))
 		_, err := b.VerifyToken(t.Context(), k.access)
 		assert.ErrorIs(t, err, oauth.InvalidToken)
-		n, err := b.Revoke(t.Context(), oauth.Selector{Subject: "alice"})
-		assert.NoError(t, err)
-		assert.Zero(t, n)
+		for _, r := range before {
+			for _, selector := range []oauth.Selector{{Subject: "alice"}, {ClientID: web}, {ID: r.ID}, {ID: r.ID, Erase: true}} {
+				n, err := b.Revoke(t.Context(), selector)
+				assert.NoError(t, err)
+				assert.Zero(t, n, "%+v", selector)
+			}
+		}
 		assert.Equal(t, before, l.vault.dump(t, "a"), "nothing has changed")
 		k.use(t, l.Server)
 	})

@@ -57,7 +57,7 @@ func TestScopesOnEveryPath(t *testing.T) {
 }
 
 // V086: Keycloak fetched a request_uri for whoever asked. There are no request objects
-// here yet: the parameter is one that nobody knows.
+// here: a request that has one is refused.
 func TestRequestURIIsNotFetched(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -68,7 +68,22 @@ func TestRequestURIIsNotFetched(t *testing.T) {
 	server.Start()
 	w := watch(t)
 	uri := "request_uri=" + url.QueryEscape(server.URL+"/")
-	t.Run("V086 beside a whole request", func(t *testing.T) { w.on(t).code(w.get(az("+"+uri)), backP+"?") })
+	t.Run("V086 S238 beside a whole request", func(t *testing.T) {
+		w := w.on(t)
+		w.re(w.get(az("+"+uri)), "request_uri_not_supported")
+		w.re(w.get(az("+"+uri, "-response_type", "-scope")), "request_uri_not_supported")
+		w.re(w.get(az("+request=e30.e30.AA")), "request_not_supported")
+		w.re(w.get(az("+request=e30.e30.AA", "+"+uri)), "request_not_supported")
+	})
+	t.Run("OIDC Core 3.1.2.6 empty ones are none", func(t *testing.T) {
+		w := w.on(t)
+		w.code(w.get(az("+request=", "+request_uri=")), backP+"?")
+	})
+	t.Run("V086 S238 with another client's redirect URI", func(t *testing.T) {
+		w := w.on(t)
+		query := az("redirect_uri="+url.QueryEscape(server.URL+"/"), "+"+uri)
+		w.page(w.get(query), 400, query)
+	})
 	t.Run("V086 instead of one", func(t *testing.T) {
 		w := w.on(t)
 		a := w.get("client_id=P&" + uri)

@@ -53,7 +53,7 @@ func New(cfg Config) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.cfg.Guards, s.cfg.Resources, s.cfg.Scopes = slices.Clone(cfg.Guards), slices.Clone(cfg.Resources), slices.Clone(cfg.Scopes)
+	s.own()
 	if s.cfg.HandleLifetime == 0 {
 		s.cfg.HandleLifetime = defaultHandle
 	}
@@ -74,7 +74,6 @@ func New(cfg Config) (*Server, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	s.cfg.ACRValues, s.cfg.OtherFormats = slices.Clone(cfg.ACRValues), slices.Clone(cfg.OtherFormats)
 	s.cfg.Secrets = nil // the ring has what it needs of them
 	s.secrets = newSecretChecker(cfg.Clients)
 	s.keySets = newKeySets(s.cfg.Transport, s.cfg.Now)
@@ -89,6 +88,22 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.api = s.newAPI()
 	return s, nil
+}
+
+// own makes what the Config points to the server's own: what the host does with it
+// afterwards changes nothing.
+func (s *Server) own() {
+	c := &s.cfg
+	c.Guards, c.Scopes, c.ACRValues = slices.Clone(c.Guards), slices.Clone(c.Scopes), slices.Clone(c.ACRValues)
+	c.Resources, c.OtherFormats = slices.Clone(c.Resources), slices.Clone(c.OtherFormats)
+	c.AccessToken = ownFormat(c.AccessToken)
+	for i, f := range c.OtherFormats {
+		c.OtherFormats[i] = ownFormat(f)
+	}
+	for i := range c.Resources {
+		r := &c.Resources[i]
+		r.Scopes, r.AccessToken = slices.Clone(r.Scopes), ownFormat(r.AccessToken)
+	}
 }
 
 // String names the issuer and nothing secret, and so do GoString and LogValue.
@@ -336,16 +351,16 @@ func (s *Server) writeFields(w http.ResponseWriter, f *Fields) *refusal {
 }
 
 func (s *Server) writeJSON(w http.ResponseWriter, body []byte) {
-	noStore(w.Header())
-	w.Header().Set("Content-Type", "application/json")
+	h := w.Header()
+	noStore(h)
+	h.Set("Content-Type", "application/json")
 	w.Write(body) //nolint:errcheck // the client is gone: there is nobody to tell
 }
 
 // noStore sets the headers of RFC 6749, section 5.1.
 func noStore(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
+	values := []string{"no-store", "no-cache", "nosniff"} // one allocation, not three
+	h["Cache-Control"], h["Pragma"], h["X-Content-Type-Options"] = values[0:1:1], values[1:2:2], values[2:3:3]
 }
 
 // API is a protected resource of this server, filled from the Config: its

@@ -56,6 +56,7 @@ func TestStepUp(t *testing.T) {
 		"OIDC 3.1.2.1 max_age=0, signed in just now": {url.Values{"max_age": {"0"}}, gold(0), nil, seen{nil, 0, true}, ""},
 		"OIDC 3.1.2.1 max_age=0, a second ago":       {url.Values{"max_age": {"0"}}, gold(time.Second), nil, seen{nil, 0, true}, oauth.UnmetAuthenticationRequirements},
 		"max_age beyond all time":                    {url.Values{"max_age": {"18446744073709551"}}, gold(time.Hour), nil, seen{nil, 100 * 366 * 24 * time.Hour, true}, ""},
+		"2.2.1 of RFC 9068: a time to come":          {nil, gold(-time.Hour), nil, seen{nil, 0, false}, oauth.ServerError},
 		"max_age is no number":                       {url.Values{"max_age": {"-1"}}, gold(0), nil, seen{}, oauth.InvalidRequest},
 		"max_age overflows":                          {url.Values{"max_age": {"99999999999999999999"}}, gold(0), nil, seen{}, oauth.InvalidRequest},
 	} {

@@ -240,10 +240,8 @@ func (s *Server) planToken(ctx context.Context, t *TokenRequest, grant TokenGran
 		return nil, &refusal{Error: failure}
 	}
 	p.issued.Requested = requested
-	if s.cfg.Respond != nil {
-		if err := s.cfg.Respond(ctx, &p.issued, &p.fields); err != nil {
-			return nil, &refusal{Error: asError(err)}
-		}
+	if failure := s.respond(ctx, &p.issued, &p.fields); failure != nil {
+		return nil, &refusal{Error: failure}
 	}
 	if p.body, err = p.fields.appendJSON(make([]byte, 0, 512)); err != nil {
 		return nil, &refusal{Error: broken(err)}
@@ -251,12 +249,26 @@ func (s *Server) planToken(ctx context.Context, t *TokenRequest, grant TokenGran
 	return p, nil
 }
 
+// respond lets the host's hook change an answer. What it is told is its own.
+func (s *Server) respond(ctx context.Context, issued *Issued, f *Fields) *Error {
+	if s.cfg.Respond == nil {
+		return nil
+	}
+	told := *issued
+	told.Requested, told.Scopes = slices.Clone(issued.Requested), slices.Clone(issued.Scopes)
+	told.Resources, told.Extra = slices.Clone(issued.Resources), maps.Clone(issued.Extra)
+	if err := s.cfg.Respond(ctx, &told, f); err != nil {
+		return asError(err)
+	}
+	return nil
+}
+
 // planIssue makes the tokens of an Issue at the token endpoint.
 func (s *Server) planIssue(ctx context.Context, t *TokenRequest, issue *Issue) (*plan, *Error) {
 	if issue.Code || issue.AccessToken {
 		return nil, broken(errors.New("Issue.Code and Issue.AccessToken are for the authorization endpoint"))
 	}
-	resources, err := s.requestedResources(t.params)
+	resources, err := s.requestedResources(t.Client, t.params)
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +293,7 @@ func (s *Server) planClient(ctx context.Context, t *TokenRequest, issue *Issue) 
 	if !s.scopes.covers(t.Client.Scopes, issue.Scopes) {
 		return nil, broken(errors.New("the grant issued a scope that the client may not have"))
 	}
-	policy, err := s.policy(ctx, PolicyRequest{Client: t.Client, GrantType: t.GrantType, Scopes: slices.Clone(issue.Scopes)})
+	policy, err := s.policy(ctx, PolicyRequest{Client: t.Client, GrantType: t.GrantType, Scopes: issue.Scopes})
 	if err != nil {
 		return nil, err
 	}
@@ -322,12 +334,12 @@ func (s *Server) planOpened(ctx context.Context, t *TokenRequest, issue *Issue) 
 	if (issue.Subject != "" && issue.Subject != o.rec.Subject) || !s.scopes.covers(o.grant.Scopes, issue.Scopes) {
 		return nil, broken(errors.New("the grant issued more than was approved"))
 	}
-	if !subset(issue.Resources, s.audience(o.grant.Resources)) {
+	if !subset(s.audience(issue.Resources), s.audience(o.grant.Resources)) {
 		return nil, &Error{Code: InvalidTarget, Description: "The resource was not approved", Parameter: "resource"}
 	}
 	if o.policy == (Policy{}) {
 		p, err := s.policy(ctx, PolicyRequest{Client: t.Client, GrantType: t.GrantType, Subject: o.rec.Subject,
-			Scopes: slices.Clone(o.grant.Scopes), Extra: maps.Clone(o.grant.Extra)})
+			Scopes: o.grant.Scopes, Extra: o.grant.Extra})
 		if err != nil {
 			return nil, err
 		}
@@ -344,7 +356,10 @@ func (s *Server) planOpened(ctx context.Context, t *TokenRequest, issue *Issue) 
 // was approved and that the client may still have.
 func (s *Server) narrow(issue *Issue, approved []string, c *Client) *Error {
 	if issue.Scopes == nil {
-		issue.Scopes = slices.DeleteFunc(slices.Clone(approved), func(n string) bool { return !s.scopes.covers(c.Scopes, []string{n}) })
+		issue.Scopes = approved
+		if !s.scopes.covers(c.Scopes, approved) {
+			issue.Scopes = slices.DeleteFunc(slices.Clone(approved), func(n string) bool { return !s.scopes.covers(c.Scopes, []string{n}) })
+		}
 	}
 	if !s.scopes.covers(c.Scopes, issue.Scopes) || (len(issue.Scopes) == 0 && len(approved) > 0) {
 		return &Error{Code: InvalidScope, Description: "The client may not have this scope any more", Parameter: "scope"}
@@ -436,22 +451,23 @@ func (s *Server) planResponse(ctx context.Context, t *TokenRequest, at *accessTo
 	}
 	p := &plan{
 		issued: Issued{Endpoint: "token", Client: t.Client, GrantType: t.GrantType, Subject: at.subject,
-			Scopes: slices.Clone(at.scopes), Resources: slices.Clone(at.audience), IssuedAt: time.Unix(at.issued, 0).UTC(), ExpiresAt: time.Unix(at.expires, 0).UTC()},
+			Scopes: at.scopes, Resources: at.audience, IssuedAt: time.Unix(at.issued, 0).UTC(), ExpiresAt: time.Unix(at.expires, 0).UTC()},
 		event: Event{Type: EventTokenIssued, Endpoint: "token", ClientID: t.Client.ID, Subject: at.subject,
-			GrantType: t.GrantType, Scopes: slices.Clone(at.scopes), Refresh: refresh != "",
+			GrantType: t.GrantType, Scopes: at.scopes, Refresh: refresh != "",
 			Imported: o != nil && o.rec.Version == 0 && o.head.flags&flagImported != 0},
 	}
-	p.fields.Set("access_token", text)
-	p.fields.Set("token_type", "Bearer")
+	p.fields.list = make([]field, 0, 6)
+	p.fields.setText("access_token", text)
+	p.fields.setText("token_type", "Bearer")
 	p.fields.Set("expires_in", at.expires-at.issued)
 	if refresh != "" {
-		p.fields.Set("refresh_token", refresh)
+		p.fields.setText("refresh_token", refresh)
 	}
 	if len(at.scopes) > 0 {
-		p.fields.Set("scope", strings.Join(at.scopes, " "))
+		p.fields.setText("scope", strings.Join(at.scopes, " "))
 	}
 	if o != nil {
-		p.issued.Authorization, p.issued.Extra = o.rec.ID, o.public().Extra
+		p.issued.Authorization, p.issued.Extra = o.rec.ID, o.grant.Extra
 		p.event.Authorization, p.event.Generation = o.rec.ID, o.head.generation
 		switch {
 		case o.verdict == repeated:

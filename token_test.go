@@ -419,6 +419,17 @@ func TestCode(t *testing.T) {
 		wantError(t, w.Token(code.Client, code.Form()), 400, oauth.InvalidGrant)
 		assert.False(t, w.active(a.String("access_token")))
 	})
+	t.Run("design 2 nor does a used code with a redirect_uri that is not the client's", func(t *testing.T) {
+		w := newWire(t)
+		_, code := w.Authorize(oauthtest.SPAClient, url.Values{"redirect_uri": nil})
+		left := changed(code.Form(), url.Values{"redirect_uri": nil})
+		a := wantOK(t, w.Token(code.Client, left))
+		w.Clock.Advance(time.Minute)
+		wantError(t, w.Token(code.Client, changed(left, url.Values{"redirect_uri": {"https://evil.example/cb"}})), 400, oauth.InvalidGrant)
+		assert.True(t, w.active(a.String("access_token")))
+		wantError(t, w.Token(code.Client, changed(left, url.Values{"redirect_uri": {oauthtest.Callback}})), 400, oauth.InvalidGrant)
+		assert.False(t, w.active(a.String("access_token")), "that one repeats what was meant")
+	})
 	t.Run("design 2 a used code that fails a check ends nothing", func(t *testing.T) {
 		w := newWire(t)
 		code := w.Code(oauthtest.SPAClient)

@@ -81,7 +81,7 @@ func (s *Server) claims(ctx context.Context, t *Token) (Fields, error) {
 	allowed.Set("sub", t.Subject) // whatever the hook says
 	for _, f := range all.list {
 		if slices.Contains(names, f.name) && f.name != "sub" {
-			allowed.Set(f.name, f.value)
+			allowed.put(f)
 		}
 	}
 	return allowed, nil

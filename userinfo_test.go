@@ -44,7 +44,7 @@ func (w *wire) userinfo(token string) *oauthtest.Answer {
 
 func TestUserInfo(t *testing.T) {
 	w := newWire(t, withProfiles)
-	t.Run("V070 FS-19 FS-20 claims by scope, in the order of the hook, sub first", func(t *testing.T) {
+	t.Run("V070 S246 FS-19 FS-20 claims by scope, in the order of the hook, sub first", func(t *testing.T) {
 		for scope, want := range map[string][]string{
 			"profile":       {"sub", "name", "has_custom_picture", "address"},
 			"email":         {"sub", "email", "email_verified", "scope"},
@@ -120,7 +120,7 @@ func TestUserInfoBearer(t *testing.T) {
 		for _, edits := range [][]func(*http.Request){nil, {header("Authorization", "Basic abc")}} {
 			a := w.send("GET", "/oauth/userinfo", "", "", edits...)
 			assert.Equal(t, 401, a.Status)
-			assert.Equal(t, "Bearer", a.Header.Get("WWW-Authenticate"))
+			assert.Equal(t, `Bearer realm="oauth"`, a.Header.Get("WWW-Authenticate"))
 			assert.Equal(t, bad, string(a.Body))
 		}
 	})
@@ -227,7 +227,12 @@ func TestRequestedScopes(t *testing.T) {
 
 func TestResources(t *testing.T) {
 	const api, other = "https://api.example", "https://other.example"
-	w := newWire(t, func(c *oauth.Config) { c.Resources = []oauth.Resource{{Identifier: api}, {Identifier: other}} })
+	w := newWire(t, func(c *oauth.Config) {
+		c.Resources = []oauth.Resource{{Identifier: api}, {Identifier: other}}
+		sees := client(c, oauthtest.APIClient)
+		sees.Resources = []string{api, other, c.Issuer}
+		c.Clients = oauth.StaticClients(client(c, oauthtest.SPAClient), client(c, oauthtest.MachineClient), sees)
+	})
 	audience := func(token string) any { return w.Introspect(token).JSON["aud"] }
 	_, code := w.Authorize(oauthtest.SPAClient, url.Values{"resource": {api, other}})
 	require.NotEmpty(t, code.Code)
@@ -344,7 +349,7 @@ func TestRespond(t *testing.T) {
 			}
 		})
 		a := s.Post("/oauth/userinfo", "", url.Values{})
-		assert.Equal(t, []any{401, "Bearer", `{"message":"userinfo invalid_token"}`}, []any{a.Status, a.Header.Get("WWW-Authenticate"), string(a.Body)})
+		assert.Equal(t, []any{401, `Bearer realm="oauth"`, `{"message":"userinfo invalid_token"}`}, []any{a.Status, a.Header.Get("WWW-Authenticate"), string(a.Body)})
 		a = s.Token("", url.Values{})
 		assert.Equal(t, []any{401, "no-store", "application/json", `{"message":"token invalid_client"}`},
 			[]any{a.Status, a.Header.Get("Cache-Control"), a.Header.Get("Content-Type"), string(a.Body)})

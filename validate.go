@@ -35,13 +35,8 @@ func (s *Server) checkRequired(fault func(string, ...any)) {
 	if s.cfg.HandleLifetime < time.Second || s.cfg.HandleLifetime > maxHandle {
 		fault("HandleLifetime is %v: it is 1s to %v", s.cfg.HandleLifetime, maxHandle)
 	}
-	server := s.cfg.Issuer
-	if s.cfg.Realm != "" {
-		// A token without a record meets no Realm to compare: two realms of one issuer
-		// have keys of their own. No issuer has a space in it.
-		server += " " + s.cfg.Realm
-	}
-	ring, err := derive.NewRing(server, s.cfg.Secrets)
+	// A token without a record meets no Realm to compare: the key is the realm's own.
+	ring, err := derive.NewRing(s.cfg.Issuer, s.cfg.Realm, s.cfg.Secrets)
 	if err != nil {
 		fault("Secrets: %v", err)
 	}
@@ -252,7 +247,7 @@ func (s *Server) checkClients(fault func(string, ...any)) {
 			if s.cfg.Policy == nil || !c.May(t) {
 				continue
 			}
-			if _, err := s.policy(context.Background(), PolicyRequest{Client: c, GrantType: t, Scopes: slices.Clone(c.Scopes)}); err != nil {
+			if _, err := s.policy(context.Background(), PolicyRequest{Client: c, GrantType: t, Scopes: c.Scopes}); err != nil {
 				fault("Policy for client %q, grant %q: %v", c.ID, t, err.Cause)
 			}
 		}
@@ -272,6 +267,14 @@ func (s *Server) checkClient(c *Client, types map[string]bool) []error {
 		if !types[t] {
 			fault("Grants names %q, which is not in Config.Grants", t)
 		}
+	}
+	for _, r := range c.Resources {
+		if s.resource(r) == nil && r != s.cfg.Issuer {
+			fault("Resources names %q, which is not in Config.Resources", r)
+		}
+	}
+	if len(c.Resources) > 0 && !c.Introspect {
+		fault("Resources is for a client with Introspect")
 	}
 	if c.Grants == nil && !c.Introspect && !types[authorizationCode] && !types[refreshToken] {
 		fault("Grants is nil, and Config.Grants has neither authorization_code nor refresh_token")

@@ -145,6 +145,9 @@ func TestAddressBehindAUnixSocket(t *testing.T) {
 	assert.False(t, p.Address(request("@")).IsValid())
 	assert.False(t, p.Address(request("@", "X-Forwarded-For: 198.51.100.1, unknown")).IsValid(), "no address within is none that is trusted")
 	assert.Equal(t, "127.0.0.1", p.Address(request("127.0.0.1:1", "X-Forwarded-For: 203.0.113.9")).String())
+	p = guard.Proxies{Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Header: "X-Forwarded-For"}
+	assert.Equal(t, "203.0.113.9", p.Address(request("127.0.0.1:1", "X-Forwarded-For: 203.0.113.9")).String())
+	assert.False(t, p.Address(request("@", "X-Forwarded-For: 203.0.113.9")).IsValid(), "it is trusted where that is said, and nowhere else")
 }
 
 func TestAddressInAHeaderOfOneAddress(t *testing.T) {

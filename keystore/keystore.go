@@ -165,12 +165,8 @@ func New(cfg oauth.Config, o Options) (*Store, error) {
 	if cfg.Storage == nil {
 		fault("Config.Storage is missing")
 	}
-	server := cfg.Issuer
-	if cfg.Realm != "" {
-		server += " " + cfg.Realm // as the server does: no issuer has a space in it
-	}
 	var err error
-	if s.ring, err = derive.NewRing(server, cfg.Secrets); err != nil {
+	if s.ring, err = derive.NewRing(cfg.Issuer, cfg.Realm, cfg.Secrets); err != nil {
 		fault("Config.Secrets: %w", err)
 	}
 	s.options = o.complete(fault)

@@ -23,6 +23,7 @@ const (
 	FailAfter        // it takes effect, then ErrFault: the answer was lost
 	Twice            // it is sent twice, as drivers do, and the second answer comes back
 	Panic            // it panics, before anything happens
+	Canceled         // the store gets it with a context that has ended
 )
 
 // A StoreCall is one call of a store.
@@ -110,17 +111,28 @@ func (s *Faulty) enter(ctx context.Context, method, id string) (Fault, error) {
 	return fault, nil
 }
 
+// canceled is the context that the store gets.
+func canceled(ctx context.Context, fault Fault) context.Context {
+	if fault != Canceled {
+		return ctx
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	return ctx
+}
+
 // write performs a write as the fault says.
-func write(fault Fault, err error, do func() error) error {
+func write(ctx context.Context, fault Fault, err error, do func(ctx context.Context) error) error {
 	switch {
 	case err != nil:
 		return err
 	case fault == FailBefore:
 		return ErrFault
 	}
-	err = do()
+	ctx = canceled(ctx, fault)
+	err = do(ctx)
 	if fault == Twice {
-		err = do()
+		err = do(ctx)
 	}
 	if fault == FailAfter && err == nil {
 		return ErrFault
@@ -131,13 +143,13 @@ func write(fault Fault, err error, do func() error) error {
 // Create implements [oauth.Storage].
 func (s *Faulty) Create(ctx context.Context, r oauth.Record) error {
 	fault, err := s.enter(ctx, "Create", r.ID)
-	return write(fault, err, func() error { return s.storage.Create(ctx, r) })
+	return write(ctx, fault, err, func(ctx context.Context) error { return s.storage.Create(ctx, r) })
 }
 
 // Update implements [oauth.Storage].
 func (s *Faulty) Update(ctx context.Context, r oauth.Record) error {
 	fault, err := s.enter(ctx, "Update", r.ID)
-	return write(fault, err, func() error { return s.storage.Update(ctx, r) })
+	return write(ctx, fault, err, func(ctx context.Context) error { return s.storage.Update(ctx, r) })
 }
 
 // Get implements [oauth.Storage].
@@ -149,7 +161,7 @@ func (s *Faulty) Get(ctx context.Context, id string) (oauth.Record, error) {
 	if fault == FailBefore || fault == FailAfter {
 		return oauth.Record{}, ErrFault
 	}
-	return s.storage.Get(ctx, id)
+	return s.storage.Get(canceled(ctx, fault), id)
 }
 
 // List implements [oauth.Storage].
@@ -161,14 +173,14 @@ func (s *Faulty) List(ctx context.Context, f oauth.Filter) iter.Seq2[oauth.Recor
 	if err != nil {
 		return func(yield func(oauth.Record, error) bool) { yield(oauth.Record{}, err) }
 	}
-	return s.storage.List(ctx, f)
+	return s.storage.List(canceled(ctx, fault), f)
 }
 
 // DeleteExpired implements [oauth.Storage].
 func (s *Faulty) DeleteExpired(ctx context.Context, before time.Time, limit int) (int, error) {
 	fault, err := s.enter(ctx, "DeleteExpired", "")
 	n := 0
-	err = write(fault, err, func() error {
+	err = write(ctx, fault, err, func(ctx context.Context) error {
 		var err error
 		n, err = s.storage.DeleteExpired(ctx, before, limit)
 		return err

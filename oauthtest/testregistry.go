@@ -97,7 +97,7 @@ func registryClients() []oauth.Client {
 		{ID: "a_b%c'd\"e\\f", Public: true, RedirectURIs: []string{"https://app.example/3"}},
 		{ID: "app ", Name: "with a space", Public: true, RedirectURIs: []string{"https://app.example/4"}},
 		{ID: registryDefault, Public: true, RedirectURIs: []string{"https://app.example/5"}},
-		{ID: registryNone, Secrets: []string{hash("a-resource-server")}, Grants: []string{}, Introspect: true},
+		{ID: registryNone, Secrets: []string{hash("a-resource-server")}, Grants: []string{}, Introspect: true, Resources: []string{"https://api.example/notes"}},
 		{ID: registryDisabled, Public: true, RedirectURIs: []string{"https://app.example/6"}, Disabled: true},
 	}
 }
@@ -153,6 +153,7 @@ func sameClient(got, want *oauth.Client) error {
 	one("LocalhostPort", got.LocalhostPort == want.LocalhostPort, got.LocalhostPort, want.LocalhostPort)
 	one("Grants", slices.Equal(got.Grants, want.Grants), got.Grants, want.Grants)
 	one("Scopes", slices.Equal(got.Scopes, want.Scopes), got.Scopes, want.Scopes)
+	one("Resources", slices.Equal(got.Resources, want.Resources), got.Resources, want.Resources)
 	one("Introspect", got.Introspect == want.Introspect, got.Introspect, want.Introspect)
 	return errors.Join(faults...)
 }

@@ -124,6 +124,7 @@ func brokenRegistries() []brokenRegistry {
 			c.RedirectURIs = strings.FieldsFunc(strings.Join(c.RedirectURIs, ","), func(r rune) bool { return r == ',' || r == '?' })
 		})},
 		{"forgets the scopes", whole, changed(func(c *oauth.Client) { c.Scopes = nil })},
+		{"forgets which resources an API is", whole, changed(func(c *oauth.Client) { c.Resources = nil })},
 		{"lets every client introspect", whole, changed(func(c *oauth.Client) { c.Introspect = true })},
 		{"lets localhost have any port", whole, changed(func(c *oauth.Client) { c.LocalhostPort = true })},
 		{"has no names", whole, changed(func(c *oauth.Client) { c.Name = "" })},

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -51,4 +52,26 @@ func TestAttemptOfAnotherWindow(t *testing.T) {
 	assert.Empty(t, a.addresses.seen)
 	a.giveBack(young)
 	assert.Empty(t, a.names.seen)
+}
+
+// A map that keeps its length grows all the same while keys come and go.
+func TestCounterDoesNotGrowByTurnover(t *testing.T) {
+	const size = 1 << 10
+	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	c := counter[int]{limit: 3, size: size, seen: map[int]failures{}}
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for k := range size {
+		c.add(at, k)
+	}
+	before := heap()
+	for k := range 60 * size {
+		c.add(at, size+k)
+	}
+	assert.Less(t, heap()-before, int64(size*32), "without a new map it is 50 KiB and more")
+	assert.Len(t, c.seen, size)
 }

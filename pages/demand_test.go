@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/grantwell/oauth"
+	"github.com/grantwell/oauth/pages"
 )
 
 // The parameters of OpenID Connect Core, section 3.1.2.1.
@@ -92,7 +93,7 @@ func TestMaxAge(t *testing.T) {
 		{"zero is like prompt=login", "0", time.Second, true},
 		{"larger than any time", "99999999999999", 11 * time.Hour, false},
 	} {
-		t.Run("OIDC 3.1.2.1 "+c.name, func(t *testing.T) {
+		t.Run("S242 OIDC 3.1.2.1 "+c.name, func(t *testing.T) {
 			s := start(t)
 			b := newBrowser(t, s)
 			b.consent("alice")
@@ -108,6 +109,31 @@ func TestMaxAge(t *testing.T) {
 			isConsent(t, p)
 			token := redeem(t, s, b.press(b.get(endpoint+"?interaction="+p.fields.Get("interaction")), "approve"))
 			assert.True(t, unix(s.Clock.Now().Add(-30*time.Minute)).Equal(token.AuthTime))
+		})
+	}
+	// V132: pocket-id took what was no login for a new one.
+	for name, use := range map[string]func(b *browser){
+		"a consent":                     func(b *browser) { answered(b.t, b.press(b.begin(), "approve")) },
+		"a refusal":                     func(b *browser) { answered(b.t, b.press(b.begin(), "deny")) },
+		"a wrong password":              func(b *browser) { isLogin(b.t, b.submit(b.begin("prompt", "login"), "alice", "wrong")) },
+		"a page that is opened again":   func(b *browser) { isConsent(b.t, b.begin("max_age", "60")) },
+		"a login in another browser":    func(b *browser) { newBrowser(b.t, b.s).consent("alice") },
+		"a prompt that shows no login":  func(b *browser) { isConsent(b.t, b.begin("prompt", "select_account")) },
+		"a login that was not finished": func(b *browser) { isLogin(b.t, b.begin("prompt", "login")) },
+	} {
+		t.Run("S242 V132 "+name+" is no new login", func(t *testing.T) {
+			s := start(t)
+			b := newBrowser(t, s)
+			first := redeem(t, s, b.press(b.consent("alice"), "approve")).AuthTime
+			s.Clock.Advance(40 * time.Second)
+			use(b)
+			assert.Equal(t, first, redeem(t, s, b.press(b.begin("max_age", "60"), "approve")).AuthTime)
+			s.Clock.Advance(21 * time.Second)
+			p := b.begin("max_age", "60")
+			isLogin(t, p)
+			b.press(p, "approve") // to go round it
+			p = b.signIn(b.begin("max_age", "60"), "alice")
+			assert.True(t, unix(s.Clock.Now()).Equal(redeem(t, s, b.press(p, "approve")).AuthTime))
 		})
 	}
 	for _, text := range []string{"-1", "+1", "x", "1.5", "1 ", "0x10", "99999999999999999999"} {
@@ -144,7 +170,11 @@ func FuzzRequest(f *testing.F) {
 	f.Add("", "login", "0", "alice")
 	f.Add(good[:len(good)-2], "", "60", `"><script>`)
 	f.Add(good+"x", "none", "-1", "\x00\r\n")
+	secrets, runs := s.Config.Secrets, 0
 	f.Fuzz(func(t *testing.T, value, prompt, maxAge, hint string) {
+		if runs++; runs%1000 == 0 { // the kit keeps every request
+			s = start(t, func(p *pages.Config, c *oauth.Config) { p.Secrets, c.Secrets = secrets, secrets })
+		}
 		b := newBrowser(t, s)
 		u, err := url.Parse(issuer)
 		require.NoError(t, err)

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"crypto/sha256"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -117,6 +118,7 @@ func (f failures) live(now time.Time) bool {
 type counter[K comparable] struct {
 	limit, size int
 	seen        map[K]failures
+	gone        int // deleted from seen since it was made
 }
 
 // wait is how long a key is refused.
@@ -136,6 +138,11 @@ func (c *counter[K]) add(now time.Time, k K) time.Time {
 	if !ok && len(c.seen) >= c.size {
 		c.makeRoom(now)
 	}
+	if c.gone >= c.size { // a map grows by what comes and goes, and does not shrink again
+		fresh := make(map[K]failures, c.size)
+		maps.Copy(fresh, c.seen)
+		c.seen, c.gone = fresh, 0
+	}
 	f.count++
 	c.seen[k] = f
 	return f.end
@@ -148,7 +155,7 @@ func (c *counter[K]) remove(k K, end time.Time) {
 		return
 	}
 	if f.count--; f.count <= 0 {
-		delete(c.seen, k)
+		c.drop(k)
 		return
 	}
 	c.seen[k] = f
@@ -164,7 +171,7 @@ func (c *counter[K]) makeRoom(now time.Time) {
 	for k, f := range c.seen {
 		switch {
 		case !f.live(now):
-			delete(c.seen, k)
+			c.drop(k)
 			fewest = 0
 		case fewest < 0 || (f.count < fewest):
 			least, fewest = k, f.count
@@ -174,6 +181,11 @@ func (c *counter[K]) makeRoom(now time.Time) {
 		}
 	}
 	if fewest > 0 {
-		delete(c.seen, least)
+		c.drop(least)
 	}
+}
+
+func (c *counter[K]) drop(k K) {
+	delete(c.seen, k)
+	c.gone++
 }

@@ -101,6 +101,28 @@ func TestOffer(t *testing.T) {
 		assert.Equal(t, "server_error", params.Get("error"))
 		require.Empty(t, s.Events(oauth.EventApproved))
 	})
+	t.Run("what the user declined is not granted, whatever Offer says", func(t *testing.T) {
+		s := start(t, offering(func(_ context.Context, in *oauth.Interaction, a *oauth.Approval) error {
+			a.Scopes = in.Scopes() // what this user may have, and not what is left of it
+			return nil
+		}))
+		b := newBrowser(t, s)
+		assert.Equal(t, []string{"bare"}, redeem(t, s, b.press(b.consent("alice", "scope", "bare profile"), "approve")).Scopes)
+		assert.Equal(t, []string{"bare", "profile"}, redeem(t, s, b.press(b.begin("scope", "bare profile"), "approve", "scope", "profile")).Scopes)
+		assert.Equal(t, "access_denied", answered(t, b.press(b.begin("scope", "profile"), "approve")).Get("error"))
+	})
+	t.Run("nor what was not on the page, though the user could from one look to the next", func(t *testing.T) {
+		asked := 0
+		s := start(t, offering(func(_ context.Context, _ *oauth.Interaction, a *oauth.Approval) error {
+			if asked++; asked < 3 { // for the page, for the answer, and once more
+				a.Scopes = slices.DeleteFunc(a.Scopes, func(n string) bool { return n == "write" })
+			}
+			return nil
+		}))
+		b := newBrowser(t, s)
+		assert.Equal(t, []string{"bare"}, redeem(t, s, b.press(b.consent("alice", "scope", "bare write"), "approve")).Scopes)
+		assert.Equal(t, 3, asked)
+	})
 	t.Run("a consent that is remembered is asked about too", func(t *testing.T) {
 		allowed := true
 		s := start(t, remembering, offering(func(_ context.Context, _ *oauth.Interaction, a *oauth.Approval) error {

@@ -54,6 +54,8 @@ type User struct {
 type Config struct {
 	// Issuer is that of [oauth.Config]. Required.
 	Issuer string
+	// Realm is that of [oauth.Config]: a sign-in to one is none to another.
+	Realm string
 	// Secrets are those of [oauth.Config]: the key of the session cookie is derived
 	// from them. The first one seals, all of them open. Required.
 	Secrets [][]byte `json:"-"`
@@ -157,7 +159,7 @@ func New(cfg Config) (*Pages, error) {
 		fault("Issuer %w", err)
 	}
 	var err error
-	if p.ring, err = derive.NewRing(cfg.Issuer, cfg.Secrets); err != nil {
+	if p.ring, err = derive.NewRing(cfg.Issuer, cfg.Realm, cfg.Secrets); err != nil {
 		fault("Secrets: %w", err)
 	}
 	if cfg.Login == nil {
@@ -330,11 +332,15 @@ func (v *visit) answer(scopes []string, remember time.Duration) {
 // offer is what who is signed in may approve of these scopes.
 func (v *visit) offer(scopes []string) (oauth.Approval, error) {
 	s := v.session
-	a := oauth.Approval{Subject: s.subject, Scopes: scopes, AuthTime: s.signedIn, Session: s.name()}
+	a := oauth.Approval{Subject: s.subject, Scopes: slices.Clone(scopes), AuthTime: s.signedIn, Session: s.name()}
 	if v.cfg.Offer == nil {
 		return a, nil
 	}
 	err := v.cfg.Offer(v.r.Context(), v.in, &a)
+	asked := v.in.Scopes()
+	a.Scopes = slices.DeleteFunc(slices.Clone(a.Scopes), func(n string) bool { // what the user declined stays so
+		return slices.Contains(asked, n) && !slices.Contains(scopes, n)
+	})
 	if err == nil && len(a.Scopes) == 0 && len(scopes) > 0 {
 		err = &oauth.Error{Code: oauth.AccessDenied, Description: "The user can grant none of the scopes"}
 	}
@@ -426,16 +432,16 @@ func (v *visit) approve() {
 		v.show(http.StatusForbidden, "Since this page was opened, somebody has signed in again, or what you can allow has changed. Nothing was sent. Check the account and decide again.")
 		return
 	}
-	v.answer(v.granted(), v.cfg.Remember)
+	v.answer(v.granted(offered.Scopes), v.cfg.Remember)
 }
 
-// granted are the scopes that the form leaves: only those that are Optional can
-// have been declined, and none can have come in addition.
-func (v *visit) granted() []string {
+// granted are the scopes that the form leaves of those that were on the page: only
+// those that are Optional can have been declined, and none can have come in addition.
+func (v *visit) granted(offered []string) []string {
 	var names []string
 	chosen := v.r.PostForm["scope"]
 	for _, sc := range v.in.ScopeTable() {
-		if !sc.Optional || slices.Contains(chosen, sc.Name) {
+		if slices.Contains(offered, sc.Name) && (!sc.Optional || slices.Contains(chosen, sc.Name)) {
 			names = append(names, sc.Name)
 		}
 	}

@@ -390,6 +390,14 @@ func TestS081Decision(t *testing.T) {
 		first.fields.Set("user", second.fields.Get("user"))
 		nothing(t, s, b.press(first, "approve"), http.StatusForbidden)
 	})
+	t.Run("on a page from before the same user signed in again", func(t *testing.T) {
+		s := start(t)
+		b := newBrowser(t, s)
+		p := b.consent("alice")
+		left := b.press(b.begin(), "switch")
+		isConsent(t, b.signIn(b.get(left.Header.Get("Location")), "alice"))
+		nothing(t, s, b.press(p, "approve"), http.StatusForbidden)
+	})
 	t.Run("with bob's fields", func(t *testing.T) {
 		s := start(t)
 		b := newBrowser(t, s)
@@ -577,6 +585,22 @@ func TestS086S087SessionCookie(t *testing.T) {
 		})
 		b.s = other
 		isLogin(t, b.begin())
+	})
+	t.Run("another realm of the issuer does not take it", func(t *testing.T) {
+		realm := func(name string) *oauthtest.Server {
+			return start(t, func(p *pages.Config, c *oauth.Config) {
+				c.Secrets, p.Secrets = s.Config.Secrets, s.Config.Secrets
+				c.Realm, p.Realm = name, name
+			})
+		}
+		b := newBrowser(t, realm("a"))
+		b.consent("alice")
+		b.s = realm("b")
+		isLogin(t, b.begin())
+		b.s = s
+		isLogin(t, b.begin())
+		b.s = realm("a")
+		isConsent(t, b.begin())
 	})
 }
 

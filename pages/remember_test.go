@@ -58,6 +58,15 @@ func TestRemember(t *testing.T) {
 		isConsent(t, b.begin())
 		redeem(t, s, b.begin("scope", "read write"))
 	})
+	t.Run("a page that was open before is decided as it says", func(t *testing.T) {
+		s := start(t, remembering)
+		b := newBrowser(t, s)
+		b.consent("alice")
+		denied, switched := b.begin(), b.begin()
+		redeem(t, s, b.press(b.begin(), "approve", "scope", "profile"))
+		assert.Equal(t, "access_denied", answered(t, b.press(denied, "deny")).Get("error"))
+		isLogin(t, b.get(b.press(switched, "switch").Header.Get("Location")))
+	})
 	t.Run("more is asked for", func(t *testing.T) {
 		s := start(t, remembering)
 		b := newBrowser(t, s)

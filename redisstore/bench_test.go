@@ -2,11 +2,13 @@ package redisstore_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,8 +39,16 @@ func BenchmarkRefresh(b *testing.B) {
 				store, client := benchStore(b, settings)
 				srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
 				refresh := refreshes(b, srv, store, workers) // first, for the floor copies what it made
+				fillUp(b, store)
+				record := first(b, store)
+				for i := range workers {
+					record.ID = floorID(i)
+					require.NoError(b, store.Create(b.Context(), record))
+					require.NoError(b, bare(b, client, record))
+				}
+				change := func(data []byte, version int64) []byte { return floor.Changed(data, version) }
 				floor.Measure(b, b.N, workers,
-					floor.Contestant{Name: "floor", Do: floors(b, store, client, workers)},
+					floor.Contestant{Name: "floor", Do: floors(b, client, floorID, change, time.Now().Add(time.Hour))},
 					floor.Contestant{Name: "store", Do: stores(b, store)},
 					floor.Contestant{Name: "refresh", Do: refresh},
 				)
@@ -47,34 +57,84 @@ func BenchmarkRefresh(b *testing.B) {
 	}
 }
 
-// BenchmarkCode is the same for the redemption of a code. That the code is issued is
-// not counted.
+// BenchmarkCode is the same for the redemption of a code: every time another record,
+// which gets the Data and the expiry of one whose code was redeemed. That the code is
+// issued is not counted.
 func BenchmarkCode(b *testing.B) {
-	for _, workers := range []int{1, 8, 32} {
-		b.Run(fmt.Sprintf("%d workers", workers), func(b *testing.B) {
-			store, client := benchStore(b, nil)
-			srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
-			codes := make([]oauthtest.Code, floor.Share(b.N, workers))
-			for i := range codes {
-				codes[i] = srv.Code(oauthtest.SPAClient)
-			}
-			handler := plain(b, srv, store)
-			var mu sync.Mutex
-			floor.Measure(b, b.N, workers,
-				floor.Contestant{Name: "floor", Do: floors(b, store, client, workers)},
-				floor.Contestant{Name: "code", Do: func(int) error {
-					mu.Lock()
-					code := codes[0]
-					codes = codes[1:]
-					mu.Unlock()
+	for name, settings := range benchSettings {
+		for _, workers := range []int{1, 8, 32} {
+			b.Run(fmt.Sprintf("%s/%d workers", name, workers), func(b *testing.B) {
+				store, client := benchStore(b, settings)
+				srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
+				code := srv.Code(oauthtest.SPAClient)
+				before := first(b, store)
+				srv.Redeem(code)
+				after := first(b, store)
+				forms := make([]string, floor.Share(b.N, workers))
+				for i := range forms {
+					code := srv.Code(oauthtest.SPAClient)
 					form := code.Form()
 					form.Set("client_id", code.Client)
-					_, err := floor.Tokens(handler, form.Encode())
-					return err
-				}},
-			)
+					forms[i] = form.Encode()
+					before.ID = floorID(i)
+					require.NoError(b, bare(b, client, before))
+				}
+				handler := plain(b, srv, store)
+				var redeemed, floored atomic.Int64
+				written := []byte(text(after))
+				change := func(_ []byte, version int64) []byte { return floor.Changed(written, version) }
+				floor.Measure(b, b.N, workers,
+					floor.Contestant{Name: "floor", Do: floors(b, client, func(int) string { return floorID(int(floored.Add(1) - 1)) }, change, after.ExpiresAt)},
+					floor.Contestant{Name: "code", Do: func(int) error {
+						_, err := floor.Tokens(handler, forms[redeemed.Add(1)-1])
+						return err
+					}},
+				)
+			})
+		}
+	}
+}
+
+// filled is how many other authorizations there are.
+var filled = flag.Int("fill", 0, "benchmarks: authorizations in the store beside those that are refreshed")
+
+// fillUp adds copies of an authorization, with all that leads to them.
+func fillUp(b *testing.B, store *redisstore.Store) {
+	record := first(b, store)
+	var done atomic.Int64
+	var all sync.WaitGroup
+	for range 32 {
+		all.Go(func() {
+			r := record
+			for n := done.Add(1); n <= int64(*filled); n = done.Add(1) {
+				r.ID = fmt.Sprintf("fill-%016x", uint64(n)*0x9e3779b97f4a7c15)
+				if err := store.Create(b.Context(), r); err != nil {
+					b.Error(err)
+					return
+				}
+			}
 		})
 	}
+	all.Wait()
+}
+
+// first is a record that the server made.
+func first(b *testing.B, store *redisstore.Store) oauth.Record {
+	for r, err := range store.List(b.Context(), oauth.Filter{}) {
+		require.NoError(b, err)
+		return r
+	}
+	panic("there is none")
+}
+
+// bare stores a record without the library, for the floor.
+func bare(b *testing.B, client *redis.Client, r oauth.Record) error {
+	return client.Set(b.Context(), r.ID, "1 "+text(r), time.Hour).Err()
+}
+
+// text is what of a record is not its version.
+func text(r oauth.Record) string {
+	return r.Realm + string(r.Kind) + r.ClientID + r.Subject + string(r.Data)
 }
 
 func benchStore(b *testing.B, settings []string) (*redisstore.Store, *redis.Client) {
@@ -125,35 +185,23 @@ if not old or string.match(old, '^(%d+) ') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
 return 1`)
 
-// floors returns what any refresh must do at least, with a copy of a record that
-// the server made.
-func floors(b *testing.B, store *redisstore.Store, client *redis.Client, workers int) func(worker int) error {
-	if len(ids(b, store, oauth.Filter{})) == 0 {
-		srv := oauthtest.NewServer(b, func(c *oauth.Config) { c.Storage = store })
-		srv.Code(oauthtest.SPAClient)
-	}
-	for r, err := range store.List(b.Context(), oauth.Filter{}) {
-		require.NoError(b, err)
-		for i := range workers {
-			r.ID = floorID(i)
-			require.NoError(b, store.Create(b.Context(), r))
-			require.NoError(b, client.Set(b.Context(), r.ID, "1 "+r.Realm+string(r.Kind)+r.ClientID+r.Subject+string(r.Data), time.Hour).Err())
-		}
-		break
-	}
-	end := time.Now().Add(time.Hour).UnixMilli()
+// floors returns what any request must do at least: read one of these, and write the
+// Data that change makes of it.
+func floors(b *testing.B, client *redis.Client, id func(worker int) string, change func(data []byte, version int64) []byte, end time.Time) func(worker int) error {
+	until := end.UnixMilli()
 	return func(i int) error {
-		old, err := client.Get(b.Context(), floorID(i)).Result()
+		key := id(i)
+		old, err := client.Get(b.Context(), key).Result()
 		if err != nil {
 			return err
 		}
-		text, data, _ := strings.Cut(old, " ")
-		version, err := strconv.ParseInt(text, 10, 64)
+		head, data, _ := strings.Cut(old, " ")
+		version, err := strconv.ParseInt(head, 10, 64)
 		if err != nil {
 			return err
 		}
-		value := strconv.FormatInt(version+1, 10) + " " + string(floor.Changed([]byte(data), version))
-		done, err := floorScript.Run(b.Context(), client, []string{floorID(i)}, text, value, end).Int()
+		value := strconv.FormatInt(version+1, 10) + " " + string(change([]byte(data), version))
+		done, err := floorScript.Run(b.Context(), client, []string{key}, head, value, until).Int()
 		if err == nil && done != 1 {
 			err = errors.New("not written")
 		}

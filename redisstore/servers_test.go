@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -39,7 +40,8 @@ func engines() []engine {
 func miniEngine() engine {
 	return engine{"miniredis", redisstore.Config{InsecureAllowEviction: true}, func(t testing.TB) redis.UniversalClient {
 		m := miniredis.RunT(t)
-		return closing(t, redis.NewClient(&redis.Options{Addr: m.Addr()}))
+		// Under the race detector, on a busy machine, many requests wait long for a connection.
+		return closing(t, redis.NewClient(&redis.Options{Addr: m.Addr(), PoolTimeout: time.Minute}))
 	}}
 }
 

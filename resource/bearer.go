@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/grantwell/oauth/internal/wire"
 )
 
 // API protects the handlers of one protected resource with bearer tokens
@@ -35,7 +37,8 @@ type API struct {
 	// [API.MetadataHandler] serves it, and challenges carry its URL as
 	// resource_metadata (RFC 9728, section 5.1).
 	Metadata *Metadata
-	// Realm is the realm of the challenges; "" for none.
+	// Realm is the realm of the challenges; "" for none, and for "oauth" where a
+	// challenge would have no parameter at all.
 	Realm string
 	// Includes lists by scope the scopes that it contains, and these may contain
 	// others; nil for none. It is for verifiers that leave [Token.Includes] empty.
@@ -267,11 +270,11 @@ func (a *API) refuse(r *http.Request, h http.Header, d *demand, t *Token, e *Err
 	}
 	out.SetHeader(h)
 	if hasChallenge(&out) {
-		// RFC 6750, section 3.1: no error code where no token was sent.
-		if sent {
-			challenge = withError(challenge, &out)
+		told := &out
+		if !sent { // RFC 6750, section 3.1: no error code where no token was sent
+			told = nil
 		}
-		h.Add("WWW-Authenticate", challenge)
+		h.Add("WWW-Authenticate", withError(challenge, told))
 	}
 	if a.Logger != nil {
 		a.log(r.Context(), t, &out)
@@ -350,10 +353,12 @@ func Bearer(r *http.Request) (string, *Error) {
 	return token, nil
 }
 
+// scheme is that of the Authorization header and of every challenge.
+const scheme = "Bearer"
+
 // parseBearer reports whether the scheme is Bearer, and the token, "" if what
 // follows is not 1*SP b64token (RFC 6750, section 2.1).
 func parseBearer(line string) (token string, bearer bool) {
-	const scheme = "Bearer"
 	// The scheme is not case-sensitive: RFC 9110, section 11.1.
 	if len(line) < len(scheme) || !strings.EqualFold(line[:len(scheme)], scheme) {
 		return "", false
@@ -419,10 +424,7 @@ func queryHasToken(u *url.URL) bool {
 // them. [Error.Scopes] go before scopes. Whatever text it is given, the value is
 // one well-formed challenge.
 func (a *API) Challenge(e *Error, scopes ...string) string {
-	if e == nil {
-		return a.challenge(scopes)
-	}
-	if e.Scopes != nil {
+	if e != nil && e.Scopes != nil {
 		scopes = e.Scopes
 	}
 	return withError(a.challenge(scopes), e)
@@ -430,15 +432,15 @@ func (a *API) Challenge(e *Error, scopes ...string) string {
 
 // challenge is the challenge without an error.
 func (a *API) challenge(scopes []string) string {
-	b := []byte("Bearer")
+	b := []byte(scheme)
 	if a.Realm != "" {
 		b = appendParameter(b, "realm", a.Realm)
 	}
 	if len(scopes) > 0 {
-		b = appendParameter(b, "scope", printable(strings.Join(scopes, " ")))
+		b = appendParameter(b, "scope", wire.Printable(strings.Join(scopes, " ")))
 	}
 	if u := a.metadataURL(); u != nil {
-		b = appendParameter(b, "resource_metadata", escapeURI(u.String()))
+		b = appendParameter(b, "resource_metadata", wire.URI(u.String()))
 	}
 	return string(b)
 }
@@ -461,22 +463,27 @@ func inChallenge(c Code) bool {
 	return c == InvalidRequest || c == InvalidToken || c == InsufficientScope || c == InsufficientUserAuthentication
 }
 
-// withError appends the error to a challenge without one.
+// withError appends the error, if it is one that a challenge tells, to a challenge
+// without one.
 func withError(challenge string, e *Error) string {
-	if !inChallenge(e.Code) {
+	switch {
+	case e != nil && inChallenge(e.Code):
+	case challenge == scheme: // RFC 6750, section 3: one parameter or more
+		return scheme + ` realm="oauth"`
+	default:
 		return challenge
 	}
 	b := append(make([]byte, 0, len(challenge)+len(e.Description)+len(e.URI)+80), challenge...)
 	b = appendParameter(b, "error", string(e.Code))
 	if e.Description != "" {
-		b = appendParameter(b, "error_description", printable(e.Description))
+		b = appendParameter(b, "error_description", wire.Printable(e.Description))
 	}
 	if e.URI != "" {
-		b = appendParameter(b, "error_uri", escapeURI(e.URI))
+		b = appendParameter(b, "error_uri", wire.URI(e.URI))
 	}
 	if e.Code == InsufficientUserAuthentication {
 		if len(e.ACRValues) > 0 {
-			b = appendParameter(b, "acr_values", printable(strings.Join(e.ACRValues, " ")))
+			b = appendParameter(b, "acr_values", wire.Printable(strings.Join(e.ACRValues, " ")))
 		}
 		if e.MaxAge > 0 {
 			b = appendParameter(b, "max_age", strconv.FormatInt(int64(e.MaxAge/time.Second), 10))
@@ -500,7 +507,7 @@ func appendParameter(b []byte, name, value string) []byte {
 			b = append(b, '\\', byte(c))
 			continue
 		}
-		b = append(b, byte(printableRune(c)))
+		b = append(b, wire.Printable(string(c))...)
 	}
 	return append(b, '"')
 }

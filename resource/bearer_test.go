@@ -79,7 +79,7 @@ func call(m func(http.Handler) http.Handler, target string, authorization ...str
 }
 
 func TestRequireCredential(t *testing.T) {
-	const none = "Bearer" // the challenge of a request that had no token
+	const none = `Bearer realm="oauth"` // the challenge of a request that had no token
 	tests := []struct {
 		name      string
 		target    string
@@ -432,7 +432,7 @@ func TestRequireErrorWriter(t *testing.T) {
 		w.WriteHeader(e.HTTPStatus())
 		_, _ = io.WriteString(w, body)
 	}
-	for header, challenge := range map[string]string{"Bearer x": "Bearer " + bad, "Basic YTpi": "Bearer"} {
+	for header, challenge := range map[string]string{"Bearer x": "Bearer " + bad, "Basic YTpi": `Bearer realm="oauth"`} {
 		t.Run("FT-19 "+header, func(t *testing.T) {
 			res, got, _ := call(a.Require(), "/", header)
 			assert.Equal(t, 401, res.StatusCode)

@@ -3,8 +3,9 @@ package resource
 import (
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/grantwell/oauth/internal/wire"
 )
 
 // A Code is an error code of an OAuth specification, as it goes over the wire.
@@ -137,9 +138,9 @@ func (e *Error) SetHeader(h http.Header) {
 // section 5.2). Characters that have no place there are replaced.
 func WriteError(w http.ResponseWriter, r *http.Request, e *Error) {
 	b := append(make([]byte, 0, 128), '{')
-	b = appendMember(b, "error", printable(string(e.Code)))
-	b = appendMember(b, "error_description", printable(e.Description))
-	b = appendMember(b, "error_uri", escapeURI(e.URI))
+	b = appendMember(b, "error", wire.Printable(string(e.Code)))
+	b = appendMember(b, "error_description", wire.Printable(e.Description))
+	b = appendMember(b, "error_uri", wire.URI(e.URI))
 	b = append(b, '}')
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -162,38 +163,4 @@ func appendMember(b []byte, name, value string) []byte {
 	b = append(b, `":"`...)
 	b = append(b, value...)
 	return append(b, '"')
-}
-
-// printable makes of s what RFC 6749, section 5.2 allows in an error and its
-// description: %x20-21 / %x23-5B / %x5D-7E.
-func printable(s string) string { return strings.Map(printableRune, s) }
-
-func printableRune(c rune) rune {
-	switch {
-	case c == '"':
-		return '\''
-	case c == '\\':
-		return '/'
-	case c < ' ' || c == 0x7F:
-		return ' '
-	case c > 0x7F:
-		return '?'
-	}
-	return c
-}
-
-// escapeURI percent-encodes what has no place in an error_uri (RFC 6749, section
-// 5.2: %x21 / %x23-5B / %x5D-7E).
-func escapeURI(s string) string {
-	const hex = "0123456789ABCDEF"
-	out := make([]byte, 0, len(s))
-	for i := range len(s) {
-		c := s[i]
-		if c <= ' ' || c == '"' || c == '\\' || c >= 0x7F {
-			out = append(out, '%', hex[c>>4], hex[c&15])
-			continue
-		}
-		out = append(out, c)
-	}
-	return string(out)
 }

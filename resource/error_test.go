@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,7 @@ func TestWriteError(t *testing.T) {
 			400,
 			`{"error":"a'b","error_description":"say 'no'/  ?  ?!","error_uri":"/a%20b%22%5C%C3%BC%0A"}`,
 		},
+		{"RFC 6750 3 what no URI has", resource.Error{Code: "x", URI: "/<a>{b}|^`?c=%2f%zz%"}, 400, `{"error":"x","error_uri":"/%3Ca%3E%7Bb%7D%7C%5E%60?c=%2f%25zz%25"}`},
 		{"the cause stays here", resource.Error{Code: resource.ServerError, Cause: errors.New("secret")}, 500, `{"error":"server_error"}`},
 		{"no code", resource.Error{Status: 429}, 429, `{}`},
 	} {
@@ -128,7 +130,7 @@ func FuzzWriteError(f *testing.F) {
 		if utf8.ValidString(description) {
 			assert.Equal(t, utf8.RuneCountInString(description), len(got["error_description"]))
 		}
-		assert.NotContains(t, got["error_uri"], " ")
+		assert.Regexp(t, uriCharacters, got["error_uri"])
 	})
 }
 
@@ -143,12 +145,12 @@ func TestChallenge(t *testing.T) {
 		scopes []string
 		want   string
 	}{
-		{"RFC 6750 3.1 S388 bare", resource.API{}, nil, nil, `Bearer`},
+		{"RFC 6750 3 S388 never bare", resource.API{}, nil, nil, `Bearer realm="oauth"`},
 		{"RFC 6750 3 realm", resource.API{Realm: "example"}, nil, nil, `Bearer realm="example"`},
 		{"RFC 6750 3 scope", resource.API{}, nil, []string{"a", "b"}, `Bearer scope="a b"`},
 		{"RFC 9728 5.1 resource_metadata", resource.API{Metadata: &resource.Metadata{Resource: "https://api.example/m"}}, nil, nil,
 			`Bearer resource_metadata="https://api.example/.well-known/oauth-protected-resource/m"`},
-		{"RFC 9728 5.1 no metadata without a URL", resource.API{Metadata: &resource.Metadata{Resource: "api"}}, nil, nil, `Bearer`},
+		{"RFC 9728 5.1 no metadata without a URL", resource.API{Metadata: &resource.Metadata{Resource: "api"}}, nil, nil, `Bearer realm="oauth"`},
 		{
 			"RFC 9470 3 step-up", resource.API{},
 			&resource.Error{Code: resource.InsufficientUserAuthentication, Description: "Again", ACRValues: []string{"gold", `si"lver`}, MaxAge: 90 * time.Second},
@@ -169,7 +171,11 @@ func TestChallenge(t *testing.T) {
 			&resource.Error{Code: resource.InvalidRequest, Description: "Twice", URI: "https://as.example/e"},
 			nil, `Bearer error="invalid_request", error_description="Twice", error_uri="https://as.example/e"`,
 		},
-		{"RFC 6750 3.1 no other codes", resource.API{}, &resource.Error{Code: resource.ServerError, Description: "x"}, nil, `Bearer`},
+		{
+			"RFC 6750 3 error_uri is a URI", resource.API{}, &resource.Error{Code: resource.InvalidToken, URI: "https://as.example/<e>?50%"},
+			nil, `Bearer error="invalid_token", error_uri="https://as.example/%3Ce%3E?50%25"`,
+		},
+		{"RFC 6750 3.1 no other codes", resource.API{}, &resource.Error{Code: resource.ServerError, Description: "x"}, nil, `Bearer realm="oauth"`},
 		{
 			"RFC 6750 3.1 scopes of the error",
 			resource.API{},
@@ -238,6 +244,11 @@ func FuzzChallenge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, realm, scope, description, uri, identifier string) {
 		a := resource.API{Realm: realm, Metadata: &resource.Metadata{Resource: identifier}}
 		e := &resource.Error{Code: resource.InsufficientScope, Description: description, URI: uri}
+		for _, code := range []resource.Code{resource.InvalidToken, resource.ServerError} {
+			params, err := parseChallenge(a.Challenge(&resource.Error{Code: code}, scope))
+			require.NoError(t, err)
+			assert.NotEmpty(t, params, "RFC 6750, section 3: one or more")
+		}
 		params, err := parseChallenge(a.Challenge(e, scope))
 		require.NoError(t, err)
 		assert.Equal(t, "insufficient_scope", params["error"])
@@ -250,6 +261,9 @@ func FuzzChallenge(f *testing.F) {
 			require.NoError(t, err)
 			assert.True(t, u.Host != "" && strings.HasPrefix(u.Path, "/.well-known/oauth-protected-resource"), at)
 		}
+		for _, name := range []string{"error_uri", "resource_metadata"} {
+			assert.Regexp(t, uriCharacters, params[name])
+		}
 		for _, name := range []string{"scope", "error_description", "error_uri", "resource_metadata"} {
 			assert.NotContains(t, params[name], `"`, "RFC 6750, section 3")
 			assert.NotContains(t, params[name], `\`, "RFC 6750, section 3")
@@ -259,6 +273,9 @@ func FuzzChallenge(f *testing.F) {
 		}
 	})
 }
+
+// uriCharacters are those of RFC 3986, section 2, with every % the begin of an escape.
+var uriCharacters = regexp.MustCompile(`^(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})*$`)
 
 var printableASCII = func() string {
 	var b strings.Builder

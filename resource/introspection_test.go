@@ -532,3 +532,16 @@ func FuzzIntrospection(f *testing.F) {
 		}
 	})
 }
+
+// Escapes of JSON are taken off before anything is compared.
+func TestIntrospectionEscapes(t *testing.T) {
+	o := newOracle()
+	escaped := strings.NewReplacer("live", `l\u0069ve`, "aud", `\u0061ud`, "https://", `https:\/\/`, "active", `act\u0069ve`).Replace(answer(`{}`))
+	o.answers["live"] = escaped
+	t.Run("RFC 9728 6 escapes of JSON", func(t *testing.T) {
+		assert.NotEqual(t, answer(`{}`), escaped)
+		tok := accepted(t, o.verifier(), "live")
+		assert.Equal(t, issuer, tok.Issuer)
+		assert.True(t, tok.For(audience))
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/grantwell/oauth/internal/fetch"
+	"github.com/grantwell/oauth/internal/wire"
 )
 
 // Metadata describes a protected resource to clients that do not know it yet (RFC
@@ -101,7 +102,7 @@ func (a *API) metadataURL() *url.URL {
 	}
 	u, err := url.Parse(a.resource())
 	// url.Parse lets characters stand in a host that no host has, and no escape can mend.
-	if err != nil || u.Host == "" || escapeURI(u.Host) != u.Host || u.User != nil || strings.ContainsAny(a.resource(), "?#") ||
+	if err != nil || u.Host == "" || wire.URI(u.Host) != u.Host || u.User != nil || strings.ContainsAny(a.resource(), "?#") ||
 		u.Scheme != "https" && !(u.Scheme == "http" && fetch.IsLoopback(u.Hostname())) {
 		return nil
 	}

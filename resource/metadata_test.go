@@ -100,7 +100,7 @@ func TestMetadataURL(t *testing.T) {
 				mux.Handle(path, h)
 				challenge := a.Challenge(nil)
 				if want == "" {
-					assert.Equal(t, "Bearer", challenge)
+					assert.Equal(t, `Bearer realm="oauth"`, challenge)
 					assert.Equal(t, at, path)
 					assert.Equal(t, 500, w.Code)
 					continue

@@ -76,6 +76,8 @@ func TestOverTLS(t *testing.T) {
 	now := func() time.Time { return start }
 	err := unavailable(t, &resource.JWT{Issuer: at, Now: now}, token)
 	assert.ErrorContains(t, err, "x509")
+	err = unavailable(t, &resource.Introspection{Issuer: at, Endpoint: s.URL + "/introspect", ClientID: "api", ClientSecret: "x", Now: now}, token)
+	assert.ErrorContains(t, err, "x509", "RFC 7662, section 4")
 	assert.Empty(t, asked)
 	accepted(t, &resource.JWT{Issuer: at, Now: now, Transport: s.Client().Transport}, token)
 	accepted(t, &resource.Introspection{Issuer: at, ClientID: "api", ClientSecret: "x", Now: now, Transport: s.Client().Transport}, token)

@@ -88,6 +88,17 @@ func TestRule(t *testing.T) {
 		res, _, _ := call(api(verifierOf("live", live())).RequireRule(resource.Rule{AnyOf: []string{"a", "b"}, MaxAge: time.Minute}), "/")
 		assert.Equal(t, `Bearer scope="a"`, res.Header.Get("WWW-Authenticate"))
 	})
+	// What is asked of the authentication is for those who have shown that they can get a token.
+	expired, elsewhere := live(), live()
+	expired.ExpiresAt, elsewhere.Audience = start, []string{"https://other.example"}
+	known := &verifier{tokens: map[string]*resource.Token{"expired": expired, "elsewhere": elsewhere}}
+	for _, text := range []string{"expired", "elsewhere", "unknown"} {
+		t.Run("RFC 9470 9 a token that is no good here learns nothing: "+text, func(t *testing.T) {
+			res, _, _ := call(api(known).RequireRule(resource.Rule{MaxAge: time.Minute, ACRValues: []string{"gold"}}), "/", "Bearer "+text)
+			assert.Equal(t, 401, res.StatusCode)
+			assert.Equal(t, "Bearer "+bad, res.Header.Get("WWW-Authenticate"))
+		})
+	}
 }
 
 // A route inside a router that is protected: only the rule is looked at, and the time goes on.

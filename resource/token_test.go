@@ -26,6 +26,9 @@ func TestTokenFor(t *testing.T) {
 		{"RFC 8707 2 not the issuer where one is named", "r", resource.Token{Issuer: "i", Audience: []string{"i"}}, false},
 		{"RFC 8707 2 one of several", "r", resource.Token{Issuer: "i", Audience: []string{"q", "r"}}, true},
 		{"RFC 8707 2 none", "", resource.Token{Issuer: "i"}, false},
+		{"RFC 9728 6 the same code points", "https://r/\u00e9", resource.Token{Issuer: "i", Audience: []string{"https://r/\u00e9"}}, true},
+		{"RFC 9728 6 another normal form", "https://r/\u00e9", resource.Token{Issuer: "i", Audience: []string{"https://r/e\u0301"}}, false},
+		{"RFC 9728 6 another case", "https://r/a", resource.Token{Issuer: "i", Audience: []string{"https://R/a"}}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) { assert.Equal(t, tt.want, tt.token.For(tt.audience)) })
 	}

@@ -249,7 +249,7 @@ func TestWrongDatabase(t *testing.T) {
 	t.Run("unreachable", func(t *testing.T) {
 		refused(t, sqlstore.PostgreSQL, place{"pgx", "postgres://nobody@127.0.0.1:1/none?sslmode=disable"}, "does not answer; look at its address")
 		refused(t, sqlstore.MySQL, place{"mysql", "nobody@tcp(127.0.0.1:1)/none"}, "does not answer; look at its address")
-		refused(t, sqlstore.SQLite, place{"sqlite", "file:/nowhere/at/all.db"}, "does not answer; look at its address")
+		refused(t, sqlstore.SQLite, place{"sqlite", "file:/nowhere/at/all.db"}, "this account must be allowed to write to it and to its directory")
 	})
 	t.Run("no such database, or account", func(t *testing.T) {
 		for i, from := range map[int][2]string{1: {"/postgres?", "/nowhere?"}, 2: {"root@", "nobody@"}} {

@@ -209,10 +209,15 @@ func (s *Store) Check(ctx context.Context) error {
 }
 
 func (s *Store) ping(ctx context.Context) error {
-	if err := s.db.PingContext(ctx); err != nil {
-		return fmt.Errorf("the database does not answer; look at its address, account and whether it runs: %w", err)
+	err := s.db.PingContext(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case s.dialect == SQLite:
+		return fmt.Errorf("the file cannot be opened; it must be a database of SQLite, and this account must be allowed to write to it "+
+			"and to its directory, where SQLite makes two files more: %w", err)
 	}
-	return nil
+	return fmt.Errorf("the database does not answer; look at its address, account and whether it runs: %w", err)
 }
 
 // firstPing waits for others who make a new SQLite file: its journal_mode becomes

@@ -118,7 +118,7 @@ func (a *authority) config() oauth.Config {
 	client := func(id string) oauth.Client {
 		return oauth.Client{
 			ID: id, Secrets: []string{oauth.HashSecret(secret)}, RedirectURIs: []string{callback}, Scopes: scopes,
-			Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, Introspect: true,
+			Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, Introspect: true, Resources: []string{notesAPI, filesAPI},
 		}
 	}
 	clients := []oauth.Client{client("opaque")}

@@ -275,7 +275,7 @@ func everyCall(t *testing.T) {
 		method, path := call[0], call[1]
 		a = send(l, method, path, "{}")
 		assert.Equal(t, 401, a.status)
-		assert.Equal(t, "Bearer", a.header.Get("WWW-Authenticate"), "no error code without a token: RFC 6750, section 3.1")
+		assert.Equal(t, `Bearer realm="oauth"`, a.header.Get("WWW-Authenticate"), "no error code without a token: RFC 6750, section 3.1")
 		a = send(l, method, path, "{}", bearer("nonsense"))
 		assert.Equal(t, "401 invalid_token", a.outcome())
 		assert.Contains(t, a.header.Get("WWW-Authenticate"), `error="invalid_token"`)

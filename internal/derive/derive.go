@@ -79,14 +79,18 @@ type keys struct {
 	macs  [len(names)]mac  // by Purpose-1
 }
 
-// NewRing makes the Ring of the server with this issuer. It takes at least one
-// secret, each of at least [MinSecret] bytes, no two of which may have the same
+// NewRing makes the Ring of the server with this issuer and realm, "" for none: two
+// realms of one issuer have keys of their own. It takes at least one secret, each of at least [MinSecret] bytes, no two of which may have the same
 // key id: that is so for the same secret given twice, and for one pair of secrets
 // in 256 by chance. The error joins everything that is wrong and names a secret
 // by its index, counted from 0, never by its content. The secrets are not kept.
-func NewRing(issuer string, secrets [][]byte) (*Ring, error) {
+func NewRing(issuer, realm string, secrets [][]byte) (*Ring, error) {
 	if len(secrets) == 0 {
 		return nil, fmt.Errorf("no secret: at least one of %d bytes is needed", MinSecret)
+	}
+	server := issuer
+	if realm != "" {
+		server += " " + realm // no issuer has a space in it
 	}
 	r := new(Ring)
 	var owner [256]int // by key id, the index of the secret that has it
@@ -96,7 +100,7 @@ func NewRing(issuer string, secrets [][]byte) (*Ring, error) {
 			errs = append(errs, fmt.Errorf("secret %d: %d bytes, at least %d are needed", i, len(secret), MinSecret))
 			continue
 		}
-		k, err := newKeys(issuer, secret)
+		k, err := newKeys(server, secret)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("secret %d: %w", i, err))
 			continue

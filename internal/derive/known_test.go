@@ -121,7 +121,7 @@ func unhex(t testing.TB, text string) []byte {
 
 func newRing(t testing.TB, issuer string, secrets ...[]byte) *derive.Ring {
 	t.Helper()
-	r, err := derive.NewRing(issuer, secrets)
+	r, err := derive.NewRing(issuer, "", secrets)
 	require.NoError(t, err)
 	return r
 }

@@ -75,7 +75,7 @@ func TestNewRingErrors(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := derive.NewRing(knownIssuer, c.secrets)
+			r, err := derive.NewRing(knownIssuer, "", c.secrets)
 			require.Error(t, err)
 			assert.Nil(t, r)
 			lines := strings.Split(err.Error(), "\n")

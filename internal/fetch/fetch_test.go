@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -470,6 +472,17 @@ func TestTLS(t *testing.T) {
 	a, err := get(t, &fetch.Client{Transport: s.Client().Transport}, s.URL)
 	require.NoError(t, err, "a host's own transport knows the authority, and which addresses are good is its affair")
 	assert.Equal(t, 200, a.Status)
+}
+
+// A server that speaks nothing newer is refused before its certificate is looked at.
+func TestOldTLS(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	_, err := get(t, &fetch.Client{Allow: fetch.Any}, s.URL)
+	assert.ErrorContains(t, err, "protocol version")
 }
 
 func TestReuse(t *testing.T) {

@@ -66,6 +66,7 @@ func TestParseQuery(t *testing.T) {
 		{"escape cut short", "a=%4&b=1", fields("b", "1"), "Parameter is badly encoded: a", "a"},
 		{"escape of no hex digits", "a=%zz&b=1", fields("b", "1"), "Parameter is badly encoded: a", "a"},
 		{"escape with one hex digit", "a=%4g", fields(), "Parameter is badly encoded: a", "a"},
+		{"escape whose first digit would make it a text", "a=%Z0%90%80%80", fields(), "Parameter is badly encoded: a", "a"},
 		{"escape with a sign", "a=%+1", fields(), "Parameter is badly encoded: a", "a"},
 		{"bad name", "a%zz=1&b=1", fields("b", "1"), "Parameter name is badly encoded", ""},
 		{"NUL in a name", "a%00=1&b=1", fields("b", "1"), "Parameter name is badly encoded", ""},

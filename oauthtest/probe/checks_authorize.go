@@ -437,6 +437,7 @@ func (s *session) redirectLoopback() outcome {
 			if l.stuck != "" {
 				return notRun("another port gives %s", l.stuck)
 			}
+			s.good(c) // where the registered port gives no code either, this one says nothing
 			bad = append(bad, "another port gives "+l.brief())
 		}
 		for _, host := range []string{"127.0.0.2:53123", "127.1:53123", "2130706433", "0.0.0.0:53123", "attacker@" + port,

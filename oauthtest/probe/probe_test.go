@@ -302,6 +302,25 @@ func TestWrongFixtures(t *testing.T) {
 	}
 }
 
+// Nor does a login page that nobody gets through.
+func TestNobodySignsIn(t *testing.T) {
+	for name, target := range map[string]probe.Target{
+		"several clients":    servePages(t, false, nil),
+		"a client of an app": servePages(t, false, nil, native),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "a client of an app" {
+				target.Confidential, target.Machine, target.Introspector = probe.Client{}, probe.Client{}, probe.Client{}
+				loopbackClient(&target)
+			}
+			target.Fields = nil
+			for id, r := range run(t, target) {
+				assert.NotEqual(t, probe.Finding, r.Verdict, "%s: %s", id, r.Seen)
+			}
+		})
+	}
+}
+
 func TestRateLimit(t *testing.T) {
 	var n atomic.Int64
 	target := serve(t, false, func(_ *oauthtest.Server, h http.Handler) http.Handler {

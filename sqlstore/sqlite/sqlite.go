@@ -47,7 +47,7 @@ func Open(path string) (*Store, error) {
 		return nil, fmt.Errorf("sqlite: Open: %w", err)
 	}
 	if err := create(path); err != nil {
-		return nil, fmt.Errorf("sqlite: Open: %w", err)
+		return nil, fmt.Errorf("sqlite: Open: %w; the directory must be there, and this account must be allowed to make files in it", err)
 	}
 	db, err := sql.Open("sqlite", dsn(path))
 	if err != nil {

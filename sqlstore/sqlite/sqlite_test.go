@@ -81,9 +81,9 @@ func TestRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ path, want string }{
 		"no path":         {"", "a path is needed"},
 		"memory":          {":memory:", "there is memstore"},
-		"no directory":    {filepath.Join(dir, "none", "oauth.db"), "no such file or directory"},
-		"a directory":     {dir, "unable to open database file"},
-		"another content": {text, "file is not a database"},
+		"no directory":    {filepath.Join(dir, "none", "oauth.db"), "no such file or directory; the directory must be there"},
+		"a directory":     {dir, "this account must be allowed to write to it and to its directory, where SQLite makes two files more: unable to open database file"},
+		"another content": {text, "it must be a database of SQLite, and"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := sqlite.Open(c.path)
