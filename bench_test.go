@@ -85,12 +85,12 @@ func BenchmarkRefreshKept(b *testing.B) { // one Get, no write
 
 func BenchmarkRefreshRotated(b *testing.B) {
 	s := newServer(b, quiet)
-	h := s.TokenHandler()
+	caller := floor.Callers(s.TokenHandler(), 1)[0]
 	token := s.Redeem(s.Code(oauthtest.SPAClient)).String("refresh_token")
 	b.ReportAllocs()
 	for b.Loop() { // the answer is read too: it has the next token
 		var err error
-		token, err = floor.Tokens(h, "grant_type=refresh_token&client_id="+oauthtest.SPAClient+"&refresh_token="+token)
+		token, err = caller.Token("grant_type=refresh_token&client_id=" + oauthtest.SPAClient + "&refresh_token=" + token)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -205,14 +205,17 @@ func TestRememberedConsent(t *testing.T) {
 		require.Empty(t, a.records(t, oauth.KindConsent))
 		require.True(t, a.question(t, web, scope("read")))
 	})
-	t.Run("RFC 8252 8.6 what a public client's web site was allowed is not allowed to an app", func(t *testing.T) {
-		const site, app = "https://client.example/cb", "com.example.app:/cb"
-		a := newAsker(t, func(c *oauth.Config) {
-			c.Clients = oauth.StaticClients(oauth.Client{ID: "app", Public: true, RedirectURIs: []string{site, app}, Scopes: []string{"read"}})
-		})
-		require.True(t, a.question(t, "app", url.Values{"scope": {"read"}, "redirect_uri": {site}}))
-		require.False(t, a.question(t, "app", url.Values{"scope": {"read"}, "redirect_uri": {site}}))
-		require.True(t, a.question(t, "app", url.Values{"scope": {"read"}, "redirect_uri": {app}}))
+	t.Run("RFC 8252 8.6 what was remembered ends where the client turns out to be public", func(t *testing.T) {
+		app := oauth.Client{ID: web, Secrets: []string{oauth.HashSecret(oauthtest.Secret)}, RedirectURIs: []string{"com.example.app:/cb"}, Scopes: []string{"read"}}
+		registry := changing{web: &app}
+		a := newAsker(t, func(c *oauth.Config) { c.Clients = registry })
+		at := url.Values{"scope": {"read"}, "redirect_uri": app.RedirectURIs}
+		require.True(t, a.question(t, web, at))
+		require.False(t, a.question(t, web, at))
+		public := app
+		public.Public, public.Secrets = true, nil
+		registry[web] = &public
+		require.True(t, a.question(t, web, at))
 	})
 	t.Run("RFC 8252 8.6 never for a public client on the device", func(t *testing.T) {
 		for _, uri := range []string{"http://127.0.0.1:7777/cb", "com.example.app:/cb"} {

@@ -242,6 +242,7 @@ func presented(at attempt) (credentials []string, rest string) {
 	for _, text := range []string{at.query, at.body} {
 		for pair := range strings.SplitSeq(text, "&") {
 			name, value, _ := strings.Cut(pair, "=")
+			b.WriteString(name + "\n") // as it stands there, for what cannot be read may come back so
 			name, _ = url.QueryUnescape(name)
 			b.WriteString(name + "\n")
 			if value, _ = url.QueryUnescape(value); slices.Contains(secrets, name) {

@@ -126,14 +126,15 @@ func TestIssue(t *testing.T) {
 		ap     oauth.Approval
 		want   error
 	}{
-		"no such client":    {"nobody", pat, oauth.InvalidClient},
-		"a foreign scope":   {web, with(func(a *oauth.Approval) { a.Scopes = []string{"admin"} }), oauth.InvalidScope},
-		"unknown resource":  {web, with(func(a *oauth.Approval) { a.Resources = []string{"https://nowhere.example"} }), oauth.InvalidTarget},
-		"no subject":        {web, with(func(a *oauth.Approval) { a.Subject = "" }), oauth.ServerError},
-		"a client's name":   {web, with(func(a *oauth.Approval) { a.Subject = "client:x" }), oauth.ServerError},
-		"to be remembered":  {web, with(func(a *oauth.Approval) { a.Remember = time.Hour }), oauth.ServerError},
-		"too many strings":  {web, with(func(a *oauth.Approval) { a.Extra = map[string]string{"a": string(make([]byte, 5000))} }), oauth.ServerError},
-		"a failing storage": {web, pat, oauth.TemporarilyUnavailable},
+		"no such client":     {"nobody", pat, oauth.InvalidClient},
+		"a foreign scope":    {web, with(func(a *oauth.Approval) { a.Scopes = []string{"admin"} }), oauth.InvalidScope},
+		"unknown resource":   {web, with(func(a *oauth.Approval) { a.Resources = []string{"https://nowhere.example"} }), oauth.InvalidTarget},
+		"one of two unknown": {web, with(func(a *oauth.Approval) { a.Resources = []string{oauthtest.Issuer, "https://nowhere.example"} }), oauth.InvalidTarget},
+		"no subject":         {web, with(func(a *oauth.Approval) { a.Subject = "" }), oauth.ServerError},
+		"a client's name":    {web, with(func(a *oauth.Approval) { a.Subject = "client:x" }), oauth.ServerError},
+		"to be remembered":   {web, with(func(a *oauth.Approval) { a.Remember = time.Hour }), oauth.ServerError},
+		"too many strings":   {web, with(func(a *oauth.Approval) { a.Extra = map[string]string{"a": string(make([]byte, 5000))} }), oauth.ServerError},
+		"a failing storage":  {web, pat, oauth.TemporarilyUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t)

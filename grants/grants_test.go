@@ -287,6 +287,16 @@ func TestCareless(t *testing.T) {
 		assert.Equal(t, false, s.Introspect(b.String("access_token")).JSON["active"])
 		wantError(t, s.Refresh(app, b.String("refresh_token")), 400, oauth.InvalidGrant)
 	})
+	t.Run("A5 a grant gives a client that acts for itself its own scopes alone", func(t *testing.T) {
+		for scope, status := range map[string]int{"read": 200, "write": 500} {
+			s := newServer(t, careless(func(context.Context, *oauth.TokenRequest) (*oauth.Issue, error) {
+				return &oauth.Issue{Scopes: []string{scope}}, nil
+			}))
+			a := s.Token(oauthtest.MachineClient, url.Values{"grant_type": {"careless"}})
+			require.Equal(t, status, a.Status, string(a.Body))
+			assert.Equal(t, status == 200, a.JSON["access_token"] != nil)
+		}
+	})
 	t.Run("A5 one Issue for all requests is not written into", func(t *testing.T) {
 		shared := &oauth.Issue{RefreshToken: true}
 		s := newServer(t, careless(func(ctx context.Context, r *oauth.TokenRequest) (*oauth.Issue, error) {

@@ -70,14 +70,37 @@ func inParallel(b Benchmark, workers, each int, do func(worker int) error) {
 	all.Wait()
 }
 
-// Tokens posts a form to a token endpoint, with as little work around the handler as
-// there can be, and returns the refresh token of the answer.
-func Tokens(h http.Handler, form string) (string, error) {
-	w := &writer{header: http.Header{}}
-	h.ServeHTTP(w, &http.Request{
-		Method: http.MethodPost, URL: &url.URL{Path: "/oauth/token"}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: io.NopCloser(strings.NewReader(form)), ContentLength: int64(len(form)),
-	})
+// A Caller posts forms to a token endpoint, one at a time, with as little work around
+// the handler as there can be.
+type Caller struct {
+	handler http.Handler
+	request http.Request
+	body    strings.Reader
+	answer  writer
+}
+
+// Callers are as many of them as there are workers.
+func Callers(h http.Handler, workers int) []*Caller {
+	all := make([]*Caller, workers)
+	for i := range all {
+		c := &Caller{handler: h, answer: writer{header: http.Header{}}}
+		c.request = http.Request{
+			Method: http.MethodPost, URL: &url.URL{Path: "/oauth/token"}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+			Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: io.NopCloser(&c.body),
+		}
+		all[i] = c
+	}
+	return all
+}
+
+// Token posts a form and returns the refresh token of the answer.
+func (c *Caller) Token(form string) (string, error) {
+	c.body.Reset(form)
+	c.request.ContentLength = int64(len(form))
+	w := &c.answer
+	clear(w.header)
+	w.status, w.body = 0, w.body[:0]
+	c.handler.ServeHTTP(w, &c.request)
 	_, token, ok := bytes.Cut(w.body, []byte(`"refresh_token":"`))
 	end := bytes.IndexByte(token, '"')
 	if w.status != 0 && w.status != http.StatusOK || !ok || end < 0 {
