@@ -26,6 +26,7 @@ lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	@for m in $(MODULES); do (cd $$m && $(GO) vet ./... && GOWORK=off $(GO) mod tidy -diff) || exit 1; done
 	@for m in $(MODULES); do (cd $$m && $(TOOL) staticcheck ./...) || exit 1; done
+	@cd tools && GOWORK=off $(GO) vet ./... && GOWORK=off $(GO) mod tidy -diff && GOWORK=off $(GO) test ./mutants
 
 deps:
 	@.ci/deps

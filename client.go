@@ -107,7 +107,7 @@ func StaticClients(clients ...Client) ClientRegistry {
 		c := &r.all[i]
 		c.Secrets, c.RedirectURIs = slices.Clone(c.Secrets), slices.Clone(c.RedirectURIs)
 		c.JWKS, c.InsecureSharedKey = slices.Clone(c.JWKS), slices.Clone(c.InsecureSharedKey)
-		c.Grants, c.Scopes = slices.Clone(c.Grants), slices.Clone(c.Scopes)
+		c.Grants, c.Scopes, c.Resources = slices.Clone(c.Grants), slices.Clone(c.Scopes), slices.Clone(c.Resources)
 		r.byID[c.ID] = c
 	}
 	return r

@@ -170,7 +170,7 @@ func (k *secretChecker) dummy() []string { return *k.kind.Load() }
 // match compares the secret with every hash, whichever of them fits.
 func (k *secretChecker) match(ctx context.Context, hashes []string, secret string) (bool, error) {
 	if last := k.dummy(); len(last) != len(hashes) || hashKind(last[0]) != hashKind(hashes[0]) {
-		kept := hashes
+		kept := hashes // or every call would put hashes on the heap
 		k.kind.Store(&kept)
 	}
 	if len(secret) > maxSecret {

@@ -60,7 +60,7 @@ type clientPart struct {
 	Grants        []string        `json:"grants"` // null and empty are not the same
 	Scopes        []string        `json:"scopes,omitempty"`
 	Introspect    bool            `json:"introspect,omitempty"`
-	Resources     []string        `json:"resources,omitempty"`
+	Resources     []string        `json:"resources,omitzero"` // null and empty are not the same
 	JWKS          json.RawMessage `json:"jwks,omitempty"`
 	JWKSURI       string          `json:"jwks_uri,omitempty"`
 	Disabled      bool            `json:"disabled,omitempty"`

@@ -236,6 +236,22 @@ func (e edited) Get(ctx context.Context, id string) (oauth.Record, error) {
 	return r, err
 }
 
+// No resources are those of no API, and nil those of the server itself.
+func TestStoredClientsResources(t *testing.T) {
+	store := oauth.StoredClients(newStorage(t, nil))
+	api := oauth.Client{ID: "api", Secrets: []string{oauth.HashSecret(oauthtest.Secret)}, Grants: []string{}, Introspect: true}
+	require.NoError(t, store.Create(t.Context(), api))
+	for _, want := range [][]string{nil, {}, {"https://notes.example"}, {}, nil} {
+		_, err := store.Update(t.Context(), "api", func(c *oauth.Client) error { c.Resources = want; return nil })
+		require.NoError(t, err)
+		c, err := store.Client(t.Context(), "api")
+		require.NoError(t, err)
+		assert.Equal(t, want, c.Resources)
+	}
+	err := store.Create(t.Context(), oauth.Client{ID: "app", Public: true, Resources: []string{"https://notes.example"}})
+	require.ErrorContains(t, err, "Resources is for a client with Introspect")
+}
+
 func TestStoredClientsKeepTheirID(t *testing.T) {
 	store := oauth.StoredClients(newStorage(t, nil))
 	require.NoError(t, store.Create(t.Context(), oauth.Client{ID: "a", Public: true}))

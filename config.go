@@ -33,7 +33,8 @@ type Config struct {
 	Realm string
 
 	// Interact asks the resource owner: it approves or denies the interaction, now
-	// or after any number of pages. Required if a grant uses the authorization endpoint.
+	// or after any number of pages. What it writes is not cached unless it says so.
+	// Required if a grant uses the authorization endpoint.
 	Interact func(w http.ResponseWriter, r *http.Request, in *Interaction) `json:"-"`
 	// RequireRedirectURI refuses an authorization request that leaves redirect_uri out.
 	// Zero: a client that has registered only one may (RFC 6749, section 3.1.2.3).
@@ -163,7 +164,7 @@ var (
 // Query takes these parameters from the URL's query too, for use with [Merge].
 // [New] refuses the names of parameters that carry a secret, or name the client.
 func Query(names ...string) Decoder {
-	return Decoder{form.Decoder{Query: names}}
+	return Decoder{form.Decoder{Query: slices.Clone(names)}}
 }
 
 // Header takes a parameter from a header, for use with [Merge].

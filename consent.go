@@ -11,9 +11,9 @@ import (
 )
 
 // A consent that is remembered is a record of its own, one for each client, place
-// that its answers go to and subject, made like an authorization but with no credential in it. It spares the
-// resource owner a question; what it allows becomes an authorization only by the
-// next approval.
+// that its answers go to and subject, made like an authorization but with no
+// credential in it. It spares the resource owner a question; what it allows becomes
+// an authorization only by the next approval.
 
 const consentPrefix = "r_" // remembered; c_ is that of clients
 

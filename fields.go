@@ -40,7 +40,7 @@ func (f *Fields) Get(name string) any {
 // Set gives the name that value, where it stands or else at the end.
 func (f *Fields) Set(name string, value any) {
 	if text, ok := value.(string); ok {
-		f.put(field{name: name, text: text, isText: true})
+		f.setText(name, text)
 		return
 	}
 	f.put(field{name: name, value: value})

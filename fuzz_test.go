@@ -290,9 +290,10 @@ func (st *stage) neverEchoes(t *testing.T, at attempt, a *oauthtest.Answer, log 
 		for _, part := range []*string{&again.query, &again.authorization, &again.cookie, &again.body} {
 			*part = strings.NewReplacer(text, other, url.QueryEscape(text), other).Replace(*part)
 		}
+		before := st.vault.dump(t)
 		b := st.send(again)
 		require.NotContains(t, answered(b, st.log.String()), other, "%q comes back", text)
-		st.vault.load(t, st.base...)
+		st.vault.load(t, before...)
 	}
 }
 

@@ -32,18 +32,19 @@ func (w *wire) introspectAs(client, token string) *oauthtest.Answer {
 
 func TestIntrospectAudience(t *testing.T) {
 	const notes, files = "https://notes.example", "https://files.example"
-	hash := []string{oauth.HashSecret(oauthtest.Secret)}
+	hash, its := []string{oauth.HashSecret(oauthtest.Secret)}, []string{notes}
 	w := newWire(t, func(c *oauth.Config) {
 		c.Resources = []oauth.Resource{{Identifier: notes}, {Identifier: files}}
 		c.Clients = oauth.StaticClients(
 			oauth.Client{ID: oauthtest.MachineClient, Secrets: hash, Grants: []string{"client_credentials"}, Scopes: []string{"read"}},
 			oauth.Client{ID: "server", Secrets: hash, Grants: []string{}, Introspect: true},
-			oauth.Client{ID: "notes", Secrets: hash, Grants: []string{}, Introspect: true, Resources: []string{notes}},
+			oauth.Client{ID: "notes", Secrets: hash, Grants: []string{}, Introspect: true, Resources: its},
 			oauth.Client{ID: "files", Secrets: hash, Grants: []string{}, Introspect: true, Resources: []string{files}},
 			oauth.Client{ID: "none", Secrets: hash, Grants: []string{}, Introspect: true, Resources: []string{}},
 			oauth.Client{ID: "app", Secrets: hash, Grants: []string{}},
 		)
 	})
+	its[0] = files // the host's, and too late
 	all := []string{"server", "notes", "files", "none", "app", oauthtest.MachineClient}
 	for name, c := range map[string]struct{ resources, active []string }{
 		"the server itself": {nil, []string{"server", oauthtest.MachineClient}},

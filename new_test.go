@@ -91,6 +91,8 @@ func misconfigurations() []misconfiguration {
 		{"a grant without a name", func(c *oauth.Config) { c.Grants = append(c.Grants, namedGrant("")) }, []string{"Config.Grants[2]"}},
 		{"a grant twice", func(c *oauth.Config) { c.Grants = append(c.Grants, grants.RefreshToken{}) }, []string{"Config.Grants[2]", "twice"}},
 		{"an unknown grant of a client", clientWith(func(c *oauth.Client) { c.Grants = []string{"password"} }), []string{"Config.Clients", `"app"`, `"password"`}},
+		{"an unknown resource of a client", clientWith(func(c *oauth.Client) { c.Introspect, c.Resources = true, []string{"https://nowhere.example"} }), []string{"Config.Clients", `"app"`, "Resources", "https://nowhere.example"}},
+		{"resources of a client that looks at none", clientWith(func(c *oauth.Client) { c.Resources = []string{"https://as.example"} }), []string{"Config.Clients", `"app"`, "Resources", "Introspect"}},
 		{"JWT without keys", func(c *oauth.Config) { c.AccessToken = oauth.JWT{} }, []string{"Config.Keys"}},
 		{"a pointer to a JWT", func(c *oauth.Config) { c.AccessToken = &oauth.JWT{} }, []string{"Config.AccessToken"}},
 		{"JWT as refresh token", func(c *oauth.Config) { c.RefreshToken = oauth.JWT{} }, []string{"Config.RefreshToken"}},

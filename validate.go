@@ -273,9 +273,6 @@ func (s *Server) checkClient(c *Client, types map[string]bool) []error {
 			fault("Resources names %q, which is not in Config.Resources", r)
 		}
 	}
-	if len(c.Resources) > 0 && !c.Introspect {
-		fault("Resources is for a client with Introspect")
-	}
 	if c.Grants == nil && !c.Introspect && !types[authorizationCode] && !types[refreshToken] {
 		fault("Grants is nil, and Config.Grants has neither authorization_code nor refresh_token")
 	}
@@ -298,6 +295,9 @@ func (c *Client) check() (faults []error) {
 		fault("Secrets of a public client")
 	case !c.Public && len(c.Secrets) == 0 && len(c.JWKS) == 0 && c.JWKSURI == "" && len(c.InsecureSharedKey) == 0:
 		fault("Secrets is empty: a confidential client could not authenticate")
+	}
+	if len(c.Resources) > 0 && !c.Introspect {
+		fault("Resources is for a client with Introspect")
 	}
 	c.checkKeys(fault)
 	for i, h := range c.Secrets {

@@ -21,7 +21,7 @@ const (
 	WebClient     = "web"     // confidential, with Secret, redirects to Callback
 	SPAClient     = "spa"     // public, redirects to Callback
 	MachineClient = "machine" // confidential, with Secret, client_credentials alone
-	APIClient     = "api"     // confidential, with Secret, may introspect
+	APIClient     = "api"     // confidential, with Secret, may introspect: tokens for the server itself (see oauth.Client)
 	Secret        = "correct-horse-battery-staple-of-tests"
 	Callback      = "https://client.example/callback"
 	Issuer        = "https://as.example"
@@ -162,7 +162,7 @@ func (s *Server) config(issuer string) oauth.Config {
 // pages, and a [Browser] takes the steps. Any name can sign in, with Secret as the
 // password, and is the subject.
 func Pages(c *oauth.Config) {
-	p, err := pages.New(pages.Config{Issuer: c.Issuer, Secrets: c.Secrets, Login: func(_ context.Context, name, password string) (*pages.User, error) {
+	p, err := pages.New(pages.Config{Issuer: c.Issuer, Realm: c.Realm, Secrets: c.Secrets, Login: func(_ context.Context, name, password string) (*pages.User, error) {
 		if password != Secret {
 			return nil, nil
 		}

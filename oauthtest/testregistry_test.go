@@ -125,6 +125,16 @@ func brokenRegistries() []brokenRegistry {
 		})},
 		{"forgets the scopes", whole, changed(func(c *oauth.Client) { c.Scopes = nil })},
 		{"forgets which resources an API is", whole, changed(func(c *oauth.Client) { c.Resources = nil })},
+		{"makes the server itself of no resources", whole, changed(func(c *oauth.Client) {
+			if len(c.Resources) == 0 {
+				c.Resources = nil
+			}
+		})},
+		{"makes no resources of the server itself", whole, changed(func(c *oauth.Client) {
+			if c.Resources == nil {
+				c.Resources = []string{}
+			}
+		})},
 		{"lets every client introspect", whole, changed(func(c *oauth.Client) { c.Introspect = true })},
 		{"lets localhost have any port", whole, changed(func(c *oauth.Client) { c.LocalhostPort = true })},
 		{"has no names", whole, changed(func(c *oauth.Client) { c.Name = "" })},

@@ -109,7 +109,9 @@ func FuzzPost(f *testing.F) {
 		for _, value := range []string{password, sc.session} {
 			require.NotContains(t, text, value)
 			require.NotContains(t, log, value)
-			require.NotContains(t, a.Header.Get("Location"), value)
+			if !strings.Contains(query, value) { // what came in the URL goes on in one
+				require.NotContains(t, a.Header.Get("Location"), value)
+			}
 		}
 		for _, value := range slices.Concat(q["username"], b["username"], q["password"], b["password"], b["decision"]) {
 			if strings.ContainsAny(value, `<"`) && len(value) > 3 {

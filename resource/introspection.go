@@ -51,7 +51,8 @@ type Introspection struct {
 	// does not answer as it should.
 	Endpoint string
 	// ClientID and ClientSecret are those of this API at the server, sent with HTTP
-	// Basic authentication (RFC 6749, section 2.3.1).
+	// Basic authentication (RFC 6749, section 2.3.1). At this library's server it is a
+	// client with Introspect, and with this API among its Resources.
 	ClientID     string
 	ClientSecret string
 	// TTL is how long an answer for a live token is kept. Zero: 5 seconds, enough for

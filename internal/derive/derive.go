@@ -80,10 +80,11 @@ type keys struct {
 }
 
 // NewRing makes the Ring of the server with this issuer and realm, "" for none: two
-// realms of one issuer have keys of their own. It takes at least one secret, each of at least [MinSecret] bytes, no two of which may have the same
-// key id: that is so for the same secret given twice, and for one pair of secrets
-// in 256 by chance. The error joins everything that is wrong and names a secret
-// by its index, counted from 0, never by its content. The secrets are not kept.
+// realms of one issuer have keys of their own. It takes at least one secret, each of
+// at least [MinSecret] bytes, no two of which may have the same key id: that is so
+// for the same secret given twice, and for one pair of secrets in 256 by chance. The
+// error joins everything that is wrong and names a secret by its index, counted from
+// 0, never by its content. The secrets are not kept.
 func NewRing(issuer, realm string, secrets [][]byte) (*Ring, error) {
 	if len(secrets) == 0 {
 		return nil, fmt.Errorf("no secret: at least one of %d bytes is needed", MinSecret)
