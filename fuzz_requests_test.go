@@ -180,7 +180,7 @@ func FuzzTokenRequest(f *testing.F) {
 		}
 		require.Equal(t, "POST", at.method)
 		require.Equal(t, "Bearer", a.String("token_type"))
-		v, err := url.ParseQuery(at.body)
+		v, err := url.ParseQuery(strings.ReplaceAll(at.body, ";", "%3B")) // which separates nothing
 		require.NoError(t, err)
 		web, spa := knows(at, oauthtest.WebClient), slices.Equal(v["client_id"], []string{oauthtest.SPAClient})
 		code := func(c oauthtest.Code) bool {
@@ -270,7 +270,7 @@ func FuzzIntrospectRequest(f *testing.F) {
 			require.Equal(t, map[string]any{"active": false}, a.JSON, "RFC 7662 2.2: no more is said")
 			return
 		}
-		v, err := url.ParseQuery(at.body)
+		v, err := url.ParseQuery(strings.ReplaceAll(at.body, ";", "%3B")) // which separates nothing
 		require.NoError(t, err)
 		require.Len(t, v["token"], 1)
 		access := slices.Contains([]string{st.props["{web.access}"], st.props["{spa.access}"], st.props["{machine.access}"]}, v.Get("token"))
