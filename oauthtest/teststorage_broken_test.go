@@ -25,6 +25,17 @@ func linger() {
 	}
 }
 
+// lost makes a trial again and again until it finds the mistake: a race need not be
+// lost the first time.
+func lost(trial func() error) (err error) {
+	for range 50 {
+		if err = trial(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // A brokenStore is a mistake that somebody will make, and the checks that must
 // find it.
 type brokenStore struct {

@@ -102,7 +102,7 @@ func TestStorageFindsMistakes(t *testing.T) {
 				if hanging[b.name] {
 					patience = 300 * time.Millisecond
 				}
-				err := checks[name].run(t.Context(), b.open(), patience)
+				err := lost(func() error { return checks[name].run(t.Context(), b.open(), patience) })
 				require.Error(t, err, "the mistake was not found")
 				assert.Contains(t, err.Error(), "oauth.Storage says: "+checks[name].says)
 				assert.Contains(t, err.Error(), "\nthis store: ")
