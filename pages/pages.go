@@ -34,7 +34,9 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/grantwell/oauth"
 	"github.com/grantwell/oauth/internal/derive"
@@ -59,9 +61,10 @@ type Config struct {
 	// Secrets are those of [oauth.Config]: the key of the session cookie is derived
 	// from them. The first one seals, all of them open. Required.
 	Secrets [][]byte `json:"-"`
-	// Login checks a name and a password, neither of which is empty: nil and nil
-	// mean that they are wrong. An error is answered with a page and status 503. It
-	// should take as long for a name that does not exist as for one that does. Required.
+	// Login checks a name and a password, neither of which is empty, of at most 255 and
+	// 1024 bytes of UTF-8 without a NUL: nil and nil mean that they are wrong. An error
+	// is answered with a page and status 503. It should take as long for a name that
+	// does not exist as for one that does. Required.
 	Login func(ctx context.Context, name, password string) (*User, error) `json:"-"`
 	// Active says whether a session is still good: it is asked whenever somebody who
 	// signed in at that time meets a page, so that a user who was disabled, or whose
@@ -372,11 +375,17 @@ const (
 	maxPassword = 1024 // bytes: hashing more is work for an attacker's sake
 )
 
+// fit reports whether a text can be a name or a password: what is no text, or has a NUL
+// in it, is an error to some directories and the part before it to others.
+func fit(s string, most int) bool {
+	return len(s) <= most && utf8.ValidString(s) && !strings.Contains(s, "\x00")
+}
+
 // signIn takes the login form.
 func (v *visit) signIn() {
 	page := v.page()
 	name, password := v.r.PostForm.Get("username"), v.r.PostForm.Get("password")
-	if page.Name = name; len(name) > maxName {
+	if page.Name = name; !fit(name, maxName) {
 		page.Name = ""
 	}
 	if name == "" || password == "" { // to some directories an empty password is an anonymous user, and right
@@ -393,7 +402,7 @@ func (v *visit) signIn() {
 	}
 	var user *User
 	var err error
-	if len(name) <= maxName && len(password) <= maxPassword {
+	if fit(name, maxName) && fit(password, maxPassword) {
 		user, err = v.cfg.Login(v.r.Context(), name, password)
 	}
 	if err == nil && user != nil {

@@ -78,6 +78,12 @@ func TestLogin(t *testing.T) {
 		nothing(t, s, b.submit(p, "alice", ""), http.StatusBadRequest)
 		nothing(t, s, b.submit(p, strings.Repeat("a", 256), password), http.StatusForbidden)
 		nothing(t, s, b.submit(p, "alice", strings.Repeat("p", 1025)), http.StatusForbidden)
+		for _, odd := range []string{"a\x00", "alice\x00b", "\xff", "\xed\xa0\x80"} { // S016
+			a := b.submit(p, odd, password)
+			nothing(t, s, a, http.StatusForbidden)
+			assert.Empty(t, a.fields.Get("username"))
+			nothing(t, s, b.submit(p, "bob"+fmt.Sprint(len(odd)), odd), http.StatusForbidden)
+		}
 		assert.Zero(t, asked, "Login was asked")
 		require.Equal(t, http.StatusSeeOther, b.submit(p, strings.Repeat("a", 255), strings.Repeat("p", 1024)).Status)
 	})
