@@ -60,6 +60,7 @@ func switchOver(t *testing.T, o *old, edits ...func(*oauth.Config)) *site {
 		c.Grants = []oauth.Grant{grants.AuthorizationCode{}, grants.RefreshToken{}}
 		c.Endpoints = oauth.Endpoints{Authorize: "/oauth2/auth", Token: "/oauth2/token", Revoke: "/oauth2/revoke", Introspect: "/oauth2/introspect"}
 		c.Scopes = []oauth.Scope{{Name: "offline"}, {Name: "photos"}, {Name: "albums"}}
+		c.Resources = []oauth.Resource{{Identifier: audience}}
 		c.Clients = oauth.StaticClients(clients(t, o, c.Grants)...)
 		c.Import, c.Now = s.tokens.Import, clock.Now
 	}}, edits...)...)

@@ -16,7 +16,8 @@
 // one that can read the old tables. The issuer and [oauth.Endpoints] have the old
 // URLs, so no client changes. Make the clients with [Client], and the Config.Import
 // with [Tokens]. The example below the package has all of it. List every scope
-// in Config.Scopes, fosite's "offline" too: clients may name it when they refresh. A
+// in Config.Scopes, fosite's "offline" too: clients may name it when they refresh; and
+// every audience in Config.Resources, or its tokens are refused (invalid_target). A
 // scope that is a pattern ("photos.*") or a parent of others (photos, with
 // HierarchicScopeStrategy) must be written out for each client.
 //
