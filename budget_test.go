@@ -451,6 +451,65 @@ func TestDeleteExpiredReportsItsFailure(t *testing.T) {
 	wantSwept(t, 1, n)
 }
 
+// S338: a commit ends 4 to 5 s after it began, however many share the timer, and is
+// otherwise its request's: the request's values reach the store, its end does not.
+func TestCommitDeadline(t *testing.T) {
+	type key struct{}
+	l := newLab(t)
+	token := l.Redeem(l.Code(oauthtest.WebClient)).String("refresh_token")
+	var left time.Duration
+	var hangUp context.CancelFunc
+	watched := newServer(t, func(c *oauth.Config) {
+		*c = l.Config
+		c.Storage = telling{l.Store, func(ctx context.Context) {
+			hangUp()
+			end, ok := ctx.Deadline()
+			require.True(t, ok)
+			left = time.Until(end)
+			assert.Equal(t, "of the request", ctx.Value(key{}))
+			assert.NoError(t, ctx.Err(), "the request has ended, the commit has not")
+			derived, cancel := context.WithCancel(ctx)
+			defer cancel()
+			assert.Equal(t, "of the request", derived.Value(key{}))
+		}}
+	})
+	refresh := func() {
+		ctx, cancel := context.WithCancel(context.WithValue(context.Background(), key{}, "of the request"))
+		defer cancel()
+		hangUp = cancel
+		r := httptest.NewRequest(http.MethodPost, oauthtest.Issuer+"/oauth/token",
+			strings.NewReader(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.SetBasicAuth(oauthtest.WebClient, oauthtest.Secret)
+		a := watched.Do(r.WithContext(ctx))
+		require.Equal(t, 200, a.Status, "%s", a.Body)
+		token = a.String("refresh_token")
+	}
+	refresh()
+	require.Greater(t, left, 4*time.Second)
+	synctest.Test(t, func(t *testing.T) { // where it is another time
+		for _, c := range []struct{ after, left time.Duration }{
+			{0, 5 * time.Second}, {400 * time.Millisecond, 4600 * time.Millisecond}, {500 * time.Millisecond, 4100 * time.Millisecond},
+			{100 * time.Millisecond, 5 * time.Second}, {10 * time.Second, 5 * time.Second}, {0, 5 * time.Second},
+		} {
+			time.Sleep(c.after)
+			refresh()
+			assert.Equal(t, c.left, left)
+		}
+	})
+}
+
+// A telling store tells the context of every Update.
+type telling struct {
+	oauth.Storage
+	update func(context.Context)
+}
+
+func (s telling) Update(ctx context.Context, r oauth.Record) error {
+	s.update(ctx)
+	return s.Storage.Update(ctx, r)
+}
+
 // S338: a store that blocks. The time is that of synctest.
 func TestStoreBlocks(t *testing.T) {
 	const web = oauthtest.WebClient

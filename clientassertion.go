@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -66,7 +65,7 @@ func peek(token string) (*jose.Object, bool) {
 	if len(parts) != 3 {
 		return nil, false
 	}
-	payload, err := base64.RawURLEncoding.Strict().DecodeString(parts[1])
+	payload, err := base64url.DecodeString(parts[1])
 	if err != nil {
 		return nil, false
 	}

@@ -267,7 +267,7 @@ func matchArgon2id(hash, secret string) bool {
 func checkHash(hash string) error {
 	switch {
 	case strings.HasPrefix(hash, sha256Prefix):
-		if b, err := base64.RawURLEncoding.Strict().DecodeString(hash[len(sha256Prefix):]); err != nil || len(b) != sha256.Size {
+		if b, err := base64url.DecodeString(hash[len(sha256Prefix):]); err != nil || len(b) != sha256.Size {
 			return errors.New("is a malformed SHA-256 hash")
 		}
 	case strings.HasPrefix(hash, argon2idPrefix):

@@ -31,6 +31,8 @@ type ClientStore struct {
 	// Now is the clock. Zero: time.Now.
 	Now func() time.Time
 
+	deadline deadline // of commits
+
 	mu      sync.Mutex
 	cached  map[string]cachedClient
 	changes int // made by this process: what was read before one is not remembered after it
@@ -94,7 +96,7 @@ func (s *ClientStore) Create(ctx context.Context, c Client) error {
 	if rec.Data, err = encodeClient(nil, &c); err != nil {
 		return err
 	}
-	err = write{create: true, rec: rec}.commit(ctx, s.Storage)
+	err = write{create: true, rec: rec}.commit(ctx, s.Storage, &s.deadline)
 	if errors.Is(err, errRaceLost) {
 		return fmt.Errorf("oauth: client %q: %w", c.ID, ErrExists)
 	}
@@ -120,7 +122,7 @@ func (s *ClientStore) Update(ctx context.Context, id string, edit func(*Client) 
 		if rec.Data, err = encodeClient(rec.Data, c); err != nil {
 			return nil, err
 		}
-		err = write{rec: rec}.commit(ctx, s.Storage)
+		err = write{rec: rec}.commit(ctx, s.Storage, &s.deadline)
 		s.forget(id)
 		if err == nil {
 			return c, nil
@@ -164,7 +166,7 @@ func (s *ClientStore) Erase(ctx context.Context, id string) error {
 			return err
 		}
 		rec.Data, rec.ExpiresAt = nil, fromMillis(millis(s.now()))
-		err = write{rec: rec}.commit(ctx, s.Storage)
+		err = write{rec: rec}.commit(ctx, s.Storage, &s.deadline)
 		s.forget(id)
 		if !errors.Is(err, errRaceLost) {
 			return err

@@ -51,6 +51,8 @@ var (
 	errAltered     = errors.New("oauth: the record was altered")
 )
 
+var base64url = base64.RawURLEncoding.Strict() // never written to
+
 func (h *head) appendTo(b []byte) []byte {
 	var raw [headSize]byte
 	raw[0] = headFormat
@@ -77,7 +79,7 @@ func parseHead(data []byte) (head, error) {
 		return head{}, errAltered
 	}
 	var raw [headSize]byte
-	if n, err := base64.RawURLEncoding.Strict().Decode(raw[:], data[len(headPrefix):headEnd]); err != nil || n != headSize {
+	if n, err := base64url.Decode(raw[:], data[len(headPrefix):headEnd]); err != nil || n != headSize {
 		return head{}, errAltered
 	}
 	if raw[0] > headFormat {
@@ -231,7 +233,7 @@ func (s *Server) checkMAC(rec Record) bool {
 		return false
 	}
 	var raw [macSize]byte
-	n, err := base64.RawURLEncoding.Strict().Decode(raw[:], text) // line breaks, which it passes over, make it too short
+	n, err := base64url.Decode(raw[:], text) // line breaks, which it passes over, make it too short
 	if err != nil || n != macSize {
 		return false
 	}

@@ -43,7 +43,7 @@ func isChallenge(s string) bool {
 	if len(s) != base64.RawURLEncoding.EncodedLen(len(sum)) || !unreserved(s) {
 		return false
 	}
-	_, err := base64.RawURLEncoding.Strict().Decode(sum[:], []byte(s))
+	_, err := base64url.Decode(sum[:], []byte(s))
 	return err == nil
 }
 

@@ -26,6 +26,7 @@ type Server struct {
 	secrets         *secretChecker
 	keySets         *keySets // of clients
 	completed       *completedKeys
+	deadline        *deadline                   // of commits
 	tokenGrants     map[string]TokenGrant       // by grant type
 	authorizeGrants map[string][]AuthorizeGrant // by response type, its words sorted
 	staticKeys      []jose.Key                  // nil where the KeySource is the host's
@@ -46,7 +47,7 @@ type endpoint struct {
 // New checks the Config and makes a Server of it. The error names every field
 // that is wrong.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, log: cfg.Logger, completed: &completedKeys{}}
+	s := &Server{cfg: cfg, log: cfg.Logger, completed: &completedKeys{}, deadline: &deadline{}}
 	if s.cfg.Now == nil {
 		s.cfg.Now = time.Now
 	}
@@ -270,15 +271,15 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 	h, origin := w.Header(), r.Header.Get("Origin")
 	if s.cfg.Origins == nil {
-		h.Set("Access-Control-Allow-Origin", "*")
+		origin = "*"
 	} else {
 		h.Add("Vary", "Origin")
 		if origin == "" || !s.cfg.Origins(origin) {
 			return
 		}
-		h.Set("Access-Control-Allow-Origin", origin)
 	}
-	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset")
+	values := []string{origin, "WWW-Authenticate, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"}
+	h["Access-Control-Allow-Origin"], h["Access-Control-Expose-Headers"] = values[0:1:1], values[1:2:2]
 }
 
 func (s *Server) preflight(w http.ResponseWriter, allow string) {
@@ -353,7 +354,7 @@ func (s *Server) writeFields(w http.ResponseWriter, f *Fields) *refusal {
 func (s *Server) writeJSON(w http.ResponseWriter, body []byte) {
 	h := w.Header()
 	noStore(h)
-	h.Set("Content-Type", "application/json")
+	h["Content-Type"] = []string{"application/json"}
 	w.Write(body) //nolint:errcheck // the client is gone: there is nobody to tell
 }
 

@@ -47,6 +47,7 @@ var faultRounds = raceRounds
 // those of house_test.go and the examples have nothing to do with a store, and what
 // only makes a Config, or shows the use of package memstore, makes one itself.
 var onMemory = map[string]string{
+	"TestCommitDeadline":     "its time is that of testing/synctest, which a connection to a server cannot share",
 	"TestStoreBlocks":        "its time is that of testing/synctest, which a connection to a server cannot share",
 	"TestEntropy":            "counts the bits of some thousand credentials, in which no store has a part",
 	"TestInteractionEntropy": "the same",

@@ -187,10 +187,10 @@ func refreshes(b *testing.B, srv *oauthtest.Server, store oauth.Storage, workers
 	}
 }
 
-// plain is the server without what the kit writes down of all that happens.
+// plain is the server without what the kit adds to it.
 func plain(b *testing.B, srv *oauthtest.Server, store oauth.Storage) http.Handler {
 	cfg := srv.Config
-	cfg.Storage, cfg.Events = store, nil
+	cfg.Storage, cfg.Events, cfg.Guards, cfg.Now = store, nil, nil, nil
 	s, err := oauth.New(cfg)
 	require.NoError(b, err)
 	return s.TokenHandler()

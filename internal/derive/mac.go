@@ -23,7 +23,11 @@ func (r *Ring) MAC(p Purpose, keyID byte, parts ...[]byte) ([32]byte, bool) {
 	s.digest.Reset()
 	for _, part := range parts {
 		s.digest.Write(binary.BigEndian.AppendUint64(s.in[:0], uint64(len(part))))
-		s.digest.Write(part)
+		for len(part) > 0 {
+			n := copy(s.part[:], part)
+			s.digest.Write(s.part[:n])
+			part = part[n:]
+		}
 	}
 	in := s.digest.Sum(append(s.in[:0], keyID))
 	sum := [32]byte(s.sum(in))
@@ -53,6 +57,7 @@ type state struct {
 	mac    hash.Hash // keyed
 	digest hash.Hash // SHA-256 of the parts
 	in     [credentialIn]byte
+	part   [1024]byte // of the digest's input, or every caller would allocate his
 	out    [sha256.Size]byte
 }
 

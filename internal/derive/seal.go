@@ -36,7 +36,10 @@ func (r *Ring) Seal(dst []byte, p Purpose, plaintext []byte) []byte {
 	nonce := dst[len(dst) : len(dst)+chacha20poly1305.NonceSizeX]
 	rand.Read(nonce) // it never fails: it ends the program instead
 	dst = dst[:len(dst)+len(nonce)]
-	return s.aead.Seal(dst, nonce, plaintext, s.data[:])
+	// In place: what is passed to a cipher.AEAD is allocated, so the plaintext is not.
+	begin := len(dst)
+	dst = append(dst, plaintext...)
+	return s.aead.Seal(dst[:begin], nonce, dst[begin:], s.data[:])
 }
 
 // Open appends to dst the plaintext of what [Ring.Seal] made for the same purpose

@@ -149,8 +149,12 @@ func readAll(r *http.Request) ([]byte, *Error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	const least, most = 512, 4096
-	body := make([]byte, 0, max(least, min(r.ContentLength+1, most)))
+	const usual, most = 512, 4096
+	room := r.ContentLength + 1
+	if room <= 0 {
+		room = usual
+	}
+	body := make([]byte, 0, min(room, most))
 	for len(body) <= MaxBody {
 		if len(body) == cap(body) {
 			body = slices.Grow(body, 1)
