@@ -39,7 +39,11 @@ type benchEngine struct {
 func benchEngines(b *testing.B) []benchEngine {
 	server := func(name string, d sqlstore.Dialect, start func(...string) (*servertest.Server, error)) benchEngine {
 		run := sync.OnceValues(func() (*servertest.Server, error) {
-			s, err := start()
+			var settings []string
+			if d == sqlstore.MySQL && *filled > 0 { // a million rows are not for a server that has 128 MB
+				settings = []string{"innodb_buffer_pool_size=2G", "innodb_log_file_size=1G"}
+			}
+			s, err := start(settings...)
 			if err == nil {
 				b.Cleanup(func() { require.NoError(b, s.Remove()) })
 			}
