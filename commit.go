@@ -89,12 +89,13 @@ func (d *deadline) of(ctx context.Context) context.Context {
 	return ending{l.Context, ctx}
 }
 
-// fresh reports whether as much is left as a commit must have. More than there ever
-// was is another clock's, that of a test.
+// fresh reports whether as much is left as a commit must have. A clock that is not
+// monotonic is one of testing/synctest: of these there can be several, and what was
+// made under one is of no use under another.
 func (l *limit) fresh() bool {
+	now := l.now()
 	end, _ := l.Deadline()
-	left := end.Sub(l.now())
-	return left > commitDeadline-sharedFor && left <= commitDeadline
+	return now != now.Round(0) && end.Sub(now) > commitDeadline-sharedFor
 }
 
 // now is real time, whatever Config.Now says, as the end of a context is.

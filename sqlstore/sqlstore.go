@@ -113,7 +113,7 @@ func Open(db *sql.DB, d Dialect) (*Store, error) {
 // does. Like its transaction it is for one goroutine at a time; records that it wrote
 // stay locked until the end, on MySQL those that it read too (it reads what is
 // committed, not what was when the transaction began), so keep it short: a request
-// that waits longer than 5 s is answered 503. After an error that is none of the
+// that waits longer than 4 s may be answered 503. After an error that is none of the
 // three answers, roll back (PostgreSQL accepts nothing else).
 //
 // On PostgreSQL use READ COMMITTED, the default. Above it a transaction does not see

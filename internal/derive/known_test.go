@@ -165,20 +165,38 @@ func TestKnownMACs(t *testing.T) {
 	r := newRing(t, knownIssuer, knownSecret)
 	for _, k := range known {
 		t.Run(k.name, func(t *testing.T) {
-			var in []byte
-			for _, part := range knownParts {
-				in = binary.BigEndian.AppendUint64(in, uint64(len(part)))
-				in = append(in, part...)
-			}
-			digest := sha256.Sum256(in)
-			h := hmac.New(sha256.New, subKey(t, knownSecret, "mac", k.name, knownIssuer))
-			h.Write(append([]byte{knownKeyID}, digest[:]...))
-
 			got, ok := r.MAC(k.purpose, knownKeyID, knownParts...)
 			require.True(t, ok)
 			assert.Equal(t, k.mac, hex.EncodeToString(got[:]))
-			assert.Equal(t, h.Sum(nil), got[:])
+			assert.Equal(t, macOf(t, k.name, knownParts...), got[:])
 		})
+	}
+}
+
+// macOf is the MAC as its documentation says, made without the package.
+func macOf(t *testing.T, purpose string, parts ...[]byte) []byte {
+	var in []byte
+	for _, part := range parts {
+		in = binary.BigEndian.AppendUint64(in, uint64(len(part)))
+		in = append(in, part...)
+	}
+	digest := sha256.Sum256(in)
+	h := hmac.New(sha256.New, subKey(t, knownSecret, "mac", purpose, knownIssuer))
+	h.Write(append([]byte{knownKeyID}, digest[:]...))
+	return h.Sum(nil)
+}
+
+// A record has up to 64 KiB, and all of it is under the MAC.
+func TestMACOfLongParts(t *testing.T) {
+	r := newRing(t, knownIssuer, knownSecret)
+	for _, size := range []int{1, 1023, 1024, 1025, 2048, 3000, 64 << 10} {
+		long := count(7, size)
+		got, ok := r.MAC(derive.Data, knownKeyID, []byte("before"), long, []byte("after"))
+		require.True(t, ok)
+		assert.Equal(t, macOf(t, "data", []byte("before"), long, []byte("after")), got[:], "%d bytes", size)
+		long[size-1] ^= 1
+		other, _ := r.MAC(derive.Data, knownKeyID, []byte("before"), long, []byte("after"))
+		assert.NotEqual(t, got, other, "%d bytes", size)
 	}
 }
 
