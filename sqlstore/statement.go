@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"runtime"
 	"strings"
 )
 
@@ -64,7 +65,10 @@ func (s *Store) exec(ctx context.Context, text string, args ...any) (rows int, e
 	if s.turn != nil {
 		select {
 		case s.turn <- struct{}{}:
-			defer func() { <-s.turn }()
+			defer func() {
+				<-s.turn
+				runtime.Gosched() // the next one first: it will wait for the disk, while this one goes on
+			}()
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
