@@ -51,7 +51,8 @@ var (
 	errAltered     = errors.New("oauth: the record was altered")
 )
 
-var base64url = base64.RawURLEncoding.Strict() // never written to
+// base64url is RFC 4648, section 5, without padding: one text for each value.
+var base64url = base64.RawURLEncoding.Strict()
 
 func (h *head) appendTo(b []byte) []byte {
 	var raw [headSize]byte

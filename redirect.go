@@ -84,7 +84,8 @@ func checkRedirect(uri string) error {
 	case u.User != nil:
 		return errors.New("has a user name in it")
 	case strings.ContainsFunc(u.Host, func(c rune) bool { return c > 0x7e }):
-		// Percent-encoded in uri. Shown to the user, letters of another alphabet pass for those of a name he knows.
+		// Percent-encoded in uri. Shown to the user, letters of another alphabet pass for
+		// those of a name he knows.
 		return errors.New("has a host that is not ASCII: write it as xn--")
 	case u.Scheme == "https" || u.Scheme == "http":
 		if u.Hostname() == "" || u.Opaque != "" {
